@@ -1,0 +1,78 @@
+"""Ogive: activation functions as first-class objects.
+
+One formula, written once; the function, the module, its derivatives, limits, gain, plot and citation are
+derived from it. Names that pull in more than torch load when first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# public name -> module that holds it
+_WHERE = {
+    "Activation": "ogive.activation",
+    "Param": "ogive.activation",
+    "define": "ogive.activation",
+    "OgiveError": "ogive.errors",
+    "FormulaError": "ogive.errors",
+    "UnknownName": "ogive.errors",
+    "ParameterError": "ogive.errors",
+    "InputError": "ogive.errors",
+    "get": "ogive.lookup",
+    "names": "ogive.lookup",
+    "Act": "ogive.layers.act",
+    "learn": "ogive.layers.act",
+    "derivative": "ogive.derive.calculus",
+    "limits": "ogive.derive.limits",
+    "gain": "ogive.derive.gain",
+    "latex": "ogive.derive.latex",
+    "plot": "ogive.derive.plot",
+    "describe": "ogive.derive.describe",
+    "find": "ogive.derive.find",
+    "exact": "ogive.derive.exact",
+}
+_MODULES = ("catalogue", "ops", "bench", "layers", "derive", "adapters")
+
+__all__ = ["__version__", *_WHERE, *_MODULES]
+
+if TYPE_CHECKING:
+    from ogive import catalogue as catalogue
+    from ogive import ops as ops
+    from ogive.activation import Activation as Activation
+    from ogive.activation import Param as Param
+    from ogive.activation import define as define
+    from ogive.derive.calculus import derivative as derivative
+    from ogive.derive.describe import describe as describe
+    from ogive.derive.exact import exact as exact
+    from ogive.derive.find import find as find
+    from ogive.derive.gain import gain as gain
+    from ogive.derive.latex import latex as latex
+    from ogive.derive.limits import limits as limits
+    from ogive.derive.plot import plot as plot
+    from ogive.errors import FormulaError as FormulaError
+    from ogive.errors import InputError as InputError
+    from ogive.errors import OgiveError as OgiveError
+    from ogive.errors import ParameterError as ParameterError
+    from ogive.errors import UnknownName as UnknownName
+    from ogive.layers.act import Act as Act
+    from ogive.layers.act import learn as learn
+    from ogive.lookup import get as get
+    from ogive.lookup import names as names
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"ogive.{name}")
+    else:
+        raise AttributeError(f"module 'ogive' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

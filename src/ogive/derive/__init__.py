@@ -1,0 +1,1 @@
+"""Derived artefacts: one verb per file, each a function of an activation."""

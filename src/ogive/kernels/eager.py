@@ -1,0 +1,182 @@
+"""Execution without generated code: one autograd Function for every formula and every derivative of it.
+
+A :class:`Form` is a formula over named inputs. Its vector-Jacobian product is again a Form (the upstream
+gradient times a partial derivative), so backward, double backward and forward mode are the same few lines.
+Only the inputs are saved. Arithmetic is float64 and rounds once to the result's dtype: a composite of
+correctly rounded float32 steps cannot stay within two units in the last place, one in float64 does, and
+16-bit results come out correctly rounded. Formulas whose every path rounds at most once (relu, leaky_relu,
+abs) are computed in the dtype itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any, Union
+
+import torch
+from torch import Tensor
+
+from ogive.diff import differentiate
+from ogive.errors import InputError
+from ogive.expr import Expr, var
+from ogive.kernels.program import Program, compile_program
+from ogive.ops import OPS
+
+Value = Union[Tensor, float]
+
+
+def _roundings(expr: Expr) -> int:
+    """The most roundings on any path from a leaf to the root."""
+    depth: dict[Expr, int] = {}
+    for n in expr.walk():
+        inner = max((depth[a] for a in n.args), default=0)
+        depth[n] = inner + (1 if n.args and OPS[n.op].facts.rounds else 0)
+    return depth[expr]
+
+
+@dataclass(frozen=True)
+class Form:
+    """``expr`` over ``names`` (data first, then parameters); ``surrogate`` replaces the derivative by the
+    first input; ``defaults`` are typical values of all inputs but the first."""
+
+    expr: Expr
+    names: tuple[str, ...]
+    defaults: tuple[float, ...]
+    surrogate: Expr | None = None
+
+    @cached_property
+    def program(self) -> Program:
+        return compile_program(self.expr, self.names, self.defaults)
+
+    @cached_property
+    def narrow(self) -> bool:
+        """Whether the input's own dtype is accurate enough."""
+        return _roundings(self.expr) <= 1
+
+    def vjp(self, i: int) -> Form:
+        """The Form of (upstream gradient) * d expr / d names[i]; the gradient is the last input."""
+        return _vjp(self, i)
+
+    @cached_property
+    def depends(self) -> tuple[bool, ...]:
+        """Which inputs a gradient flows to."""
+        free = self.expr.variables()
+        return tuple(n in free or (i == 0 and self.surrogate is not None) for i, n in enumerate(self.names))
+
+
+@lru_cache(maxsize=8192)
+def _vjp(form: Form, i: int) -> Form:
+    partial = form.surrogate if i == 0 and form.surrogate is not None else differentiate(form.expr, form.names[i])
+    g = f"g{len(form.names)}'"  # a name no formula can contain
+    return Form(var(g) * partial, (*form.names, g), (*form.defaults, 1.0))
+
+
+def _widest(like: Tensor, fast: bool) -> torch.dtype:
+    if like.dtype == torch.float64:
+        return torch.float64
+    return torch.float32 if fast or like.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+
+
+def evaluate(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value]) -> Tensor:
+    """The value of ``form`` rounded once to ``dtype``; no gradient."""
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    like = next((t for t in tensors if t.dim()), tensors[0])
+    if form.narrow and all(t.dtype == dtype for t in tensors if t.dim()):
+        wide = dtype
+    else:
+        wide = torch.float64 if dtype == torch.float64 else _widest(like, fast)
+    ready = [a.to(wide) if isinstance(a, Tensor) else torch.tensor(a, dtype=wide, device=like.device) for a in args]
+    shape = torch.broadcast_shapes(*(t.shape for t in ready))
+    y = form.program.run(ready, wide, dtype)
+    if y.shape != shape:  # the formula ignores an input
+        y = y.expand(shape).contiguous()
+    elif any(y is t for t in ready):
+        y = y.clone()  # the identity must not return its input
+    return y.to(dtype)
+
+
+def _args(ctx: Any) -> list[Value]:
+    saved = iter(ctx.saved_tensors)
+    return [next(saved) if n is None else n for n in ctx.numbers]
+
+
+class Elementwise(torch.autograd.Function):
+    """:func:`evaluate` with derivatives of every order; saves the tensors it was given and nothing else."""
+
+    @staticmethod
+    def forward(form: Form, dtype: torch.dtype, fast: bool, *args: Value) -> Tensor:
+        return evaluate(form, dtype, fast, args)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.form, ctx.dtype, ctx.fast, *args = inputs
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        ctx.numbers = tuple(None if isinstance(a, Tensor) else a for a in args)
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        g = grads[0]
+        args = _args(ctx)
+        out: list[Tensor | None] = [None, None, None]
+        for i, a in enumerate(args):
+            if g is None or not isinstance(a, Tensor) or not ctx.needs_input_grad[i + 3] or not ctx.form.depends[i]:
+                out.append(None)
+            elif a.shape == g.shape:
+                out.append(apply(ctx.form.vjp(i), a.dtype, (*args, g), ctx.fast))
+            else:  # a parameter: the sum runs in the widest dtype and rounds once
+                product = apply(ctx.form.vjp(i), _widest(g, ctx.fast), (*args, g), ctx.fast)
+                out.append(product.sum_to_size(a.shape).to(a.dtype))
+        return tuple(out)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        args = _args(ctx)
+        total: Tensor | None = None
+        for i, t in enumerate(tangents[3:]):
+            if isinstance(t, Tensor) and ctx.form.depends[i]:
+                term = apply(ctx.form.vjp(i), ctx.dtype, (*args, t), ctx.fast)
+                total = term if total is None else total + term
+        if total is None:
+            tensors = [a for a in args if isinstance(a, Tensor)]
+            shape = torch.broadcast_shapes(*(a.shape for a in tensors))
+            total = torch.zeros(shape, dtype=ctx.dtype, device=tensors[0].device)
+        return total
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], form: Form, dtype: torch.dtype, fast: bool, *args: Value
+    ) -> tuple[Tensor, int]:
+        # Elementwise with broadcasting: bring the batch to the front and line up the trailing dimensions.
+        dims = in_dims[3:]
+        rank = max(a.dim() - (d is not None) for a, d in zip(args, dims) if isinstance(a, Tensor))
+        lined: list[Value] = []
+        for a, d in zip(args, dims):
+            if isinstance(a, Tensor) and d is not None:
+                a = a.movedim(d, 0)
+                a = a.reshape(a.shape[0], *(1,) * (rank - a.dim() + 1), *a.shape[1:])
+            lined.append(a)
+        return apply(form, dtype, lined, fast), 0
+
+
+def apply(form: Form, dtype: torch.dtype, args: Sequence[Value], fast: bool = False) -> Tensor:
+    """``form`` on ``args`` (tensors or numbers), differentiable to any order; ``fast`` trades the exact
+    rounding for arithmetic in the dtype that a graph compiler fuses."""
+    return Elementwise.apply(form, dtype, fast, *args)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def result_dtype(name: str, inputs: Sequence[Any]) -> torch.dtype:
+    """The promoted dtype of the data inputs, which must be real floating tensors."""
+    for x in inputs:
+        if not isinstance(x, Tensor):
+            raise InputError(f"{name} takes tensors; got {type(x).__name__} {x!r}"[:200])
+        if not x.is_floating_point():
+            raise InputError(f"{name} takes floating-point tensors; got {x.dtype}; convert with x.float()")
+    dtype = inputs[0].dtype
+    for x in inputs[1:]:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return dtype

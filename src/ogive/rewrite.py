@@ -1,0 +1,161 @@
+"""Ordered rewrite rules: what people write becomes the stable primitive that computes the same number.
+
+A rule is (pattern, replacement, why). Patterns are formulas over the metavariables ``u`` and ``v``, read by
+the same constructors as any formula; ``a`` and ``b`` in a pattern match constants. Sums and products match
+in either order. Rules apply bottom-up until nothing changes. The mathematics of an expression never changes:
+the laws compare the rewritten form with exact arithmetic on the formula as it was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ogive.expr import Expr, const, mul, power, rebuild, value_of, var
+
+Binding = dict[str, Expr]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """``pattern`` becomes ``build(binding)``; ``why`` says what is gained."""
+
+    pattern: Expr
+    build: Callable[[Binding], Expr]
+    why: str
+
+
+def _f(name: str, *args: Expr) -> Expr:
+    return Expr(name, args)
+
+
+_u, _v, _a, _b = var("u"), var("v"), var("#a"), var("#b")  # '#': matches constants only
+_one, _two = const(1.0), const(2.0)
+
+
+def _exp(u: Expr) -> Expr:
+    return _f("exp", u)
+
+
+def _raw(op: str, *args: Expr) -> Expr:
+    return Expr(op, args)  # patterns are built unfolded
+
+
+RULES: tuple[Rule, ...] = (
+    # logarithms and exponentials
+    Rule(_f("log", _raw("add", _one, _exp(_u))), lambda m: _f("softplus", m["u"]), "exp overflows"),
+    Rule(_f("log", _raw("add", _one, _u)), lambda m: _f("log1p", m["u"]), "1 + u loses u near 0"),
+    Rule(_f("log1p", _exp(_u)), lambda m: _f("softplus", m["u"]), "exp overflows"),
+    Rule(_f("log", _f("sigmoid", _u)), lambda m: -_f("softplus", -m["u"]), "sigmoid underflows"),
+    Rule(_f("log", _f("cosh", _u)), lambda m: _f("logcosh", m["u"]), "cosh overflows"),
+    Rule(_raw("sub", _exp(_u), _one), lambda m: _f("expm1", m["u"]), "cancels near 0"),
+    Rule(_raw("sub", _one, _exp(_u)), lambda m: -_f("expm1", m["u"]), "cancels near 0"),
+    Rule(_raw("add", _one, _f("expm1", _u)), lambda m: _exp(m["u"]), "the 1 undoes itself"),
+    # the logistic function in its disguises
+    Rule(_raw("div", _v, _raw("add", _one, _exp(_u))), lambda m: m["v"] * _f("sigmoid", -m["u"]), "exp overflows"),
+    Rule(_raw("div", _exp(_u), _raw("add", _one, _exp(_u))), lambda m: _f("sigmoid", m["u"]), "inf/inf"),
+    Rule(_raw("sub", _one, _f("sigmoid", _u)), lambda m: _f("sigmoid", -m["u"]), "cancels in the tail"),
+    Rule(_raw("add", _one, _f("tanh", _u)), lambda m: 2.0 * _f("sigmoid", 2.0 * m["u"]), "cancels in the tail"),
+    Rule(_raw("sub", _one, _f("tanh", _u)), lambda m: 2.0 * _f("sigmoid", -2.0 * m["u"]), "cancels in the tail"),
+    Rule(_raw("sub", _one, _raw("mul", _f("tanh", _u), _f("tanh", _u))), lambda m: _f("sech2", m["u"]),
+         "cancels in both tails"),
+    Rule(_raw("sub", _one, _raw("pow", _f("tanh", _u), _two)), lambda m: _f("sech2", m["u"]),
+         "cancels in both tails"),
+    Rule(_raw("div", _raw("sub", _exp(_u), _exp(_raw("neg", _u))), _raw("add", _exp(_u), _exp(_raw("neg", _u)))),
+         lambda m: _f("tanh", m["u"]), "inf/inf"),
+    Rule(_raw("sub", _u, _f("tanh", _u)), lambda m: _f("tanhshrink", m["u"]), "cancels near 0"),
+    # the normal distribution
+    Rule(_raw("add", _one, _f("erf", _u)), lambda m: _f("erfc", -m["u"]), "cancels in the tail"),
+    Rule(_raw("sub", _one, _f("erf", _u)), lambda m: _f("erfc", m["u"]), "cancels in the tail"),
+    Rule(_raw("sub", _one, _f("Phi", _u)), lambda m: _f("Phi", -m["u"]), "cancels in the tail"),
+    # algebraic
+    Rule(_raw("div", _u, _raw("add", _one, _f("abs", _u))), lambda m: _f("softsign", m["u"]),
+         "its derivative by the quotient rule cancels"),
+    Rule(_f("sqrt", _raw("add", _one, _raw("mul", _u, _u))), lambda m: _f("hypot1", m["u"]), "u*u overflows"),
+    Rule(_f("sqrt", _raw("add", _one, _raw("pow", _u, _two))), lambda m: _f("hypot1", m["u"]), "u**2 overflows"),
+    Rule(_raw("sub", _f("hypot1", _u), _one),
+         lambda m: m["u"] * (m["u"] / (1.0 + _f("hypot1", m["u"]))), "cancels near 0"),
+    Rule(_raw("add", _u, _f("hypot1", _u)), lambda m: _f("sqp", m["u"]), "cancels for negative u"),
+    Rule(_raw("div", _u, _f("hypot1", _u)), lambda m: _f("isru", m["u"]), "inf/inf"),
+    # signs inside odd and even functions, so that one form serves both
+    *(Rule(_f(f, _raw("neg", _u)), lambda m, f=f: -_f(f, m["u"]), "odd")  # type: ignore[misc]
+      for f in ("sin", "tanh", "erf", "atan", "sinh", "asinh", "softsign", "isru", "sign", "tanhshrink", "tan")),
+    *(Rule(_f(f, _raw("neg", _u)), lambda m, f=f: _f(f, m["u"]), "even")  # type: ignore[misc]
+      for f in ("cos", "sech2", "phi", "abs", "cosh", "logcosh", "hypot1")),
+    # a chain of two powers of the same base
+    Rule(_raw("mul", _u, _raw("pow", _u, _a)), lambda m: power(m["u"], const(1.0 + _number(m["#a"]))),
+         "one power for two"),
+    Rule(_raw("mul", _raw("pow", _u, _a), _raw("pow", _u, _b)),
+         lambda m: power(m["u"], const(_number(m["#a"]) + _number(m["#b"]))), "one power for two"),
+)  # fmt: skip
+
+
+def _number(node: Expr) -> float:
+    value = value_of(node)
+    assert value is not None
+    return value
+
+
+_COMMUTES = {"add", "mul"}
+
+
+def match(pattern: Expr, node: Expr, bound: Binding) -> Binding | None:
+    """The binding that makes ``pattern`` equal ``node``, extending ``bound``, or None."""
+    if pattern.op == "var":
+        name = str(pattern.data)
+        if name in bound:
+            return bound if bound[name] is node else None
+        if name.startswith("#") and node.op != "const":
+            return None
+        return {**bound, name: node}
+    if pattern.op != node.op or pattern.data != node.data or len(pattern.args) != len(node.args):
+        return _match_constant_factor(pattern, node, bound)
+    orders = [node.args]
+    if node.op in _COMMUTES:
+        orders.append(node.args[::-1])
+    for args in orders:
+        trial: Binding | None = bound
+        for p, a in zip(pattern.args, args):
+            trial = match(p, a, trial) if trial is not None else None
+        if trial is not None:
+            return trial
+    return None
+
+
+def _match_constant_factor(pattern: Expr, node: Expr, bound: Binding) -> Binding | None:
+    # neg(u) is folded into a constant factor by the constructors: let the pattern -u match -3*w as u = 3*w.
+    if pattern.op == "neg" and node.op == "mul":
+        c = value_of(node.args[0])
+        if c is not None and c < 0:
+            return match(pattern.args[0], mul(const(-c), node.args[1]), bound)
+    return None
+
+
+_BY_OP: dict[str, list[Rule]] = {}
+for _rule in RULES:
+    _BY_OP.setdefault(_rule.pattern.op, []).append(_rule)
+
+
+def _step(node: Expr) -> Expr:
+    for rule in _BY_OP.get(node.op, ()):
+        found = match(rule.pattern, node, {})
+        if found is not None:
+            return rule.build(found)
+    return node
+
+
+@lru_cache(maxsize=16384)
+def simplify(expr: Expr) -> Expr:
+    """Apply the rules bottom-up to a fixpoint.
+
+    >>> from ogive.parse import parse
+    >>> str(simplify(parse("x*tanh(log(1 + exp(x)))")))
+    'x*tanh(softplus(x))'
+    """
+    for _ in range(20):  # every rule lowers a finite measure; the bound is a seat belt
+        new = expr.map(lambda leaf: leaf, lambda node, args: _step(rebuild(node, args)))
+        if new is expr:
+            return expr
+        expr = new
+    return expr
