@@ -59,15 +59,31 @@ class Param:
         return f"{left}{lo}, {hi}{right}"
 
 
-# A graph compiler holds an activation by number: the graph is then a call it need not look into, and tracing
-# reaches the composite of plain tensor operations that the call makes.
+# A graph compiler holds an activation by number: one composite operator, which it need not look into, and which
+# decomposes into plain tensor operations when the graph is lowered. (torch.compiler.allow_in_graph would do the
+# same, but it imports the compiler, 1.5 s, for everybody.)
 _keys = itertools.count(1)
 _by_key: WeakValueDictionary[int, Activation] = WeakValueDictionary()
+_library = torch.library.Library("ogive", "DEF")
+_library.define("elementwise(int key, ScalarType dtype, Tensor[] tensors, float[] numbers, bool[] is_tensor) -> Tensor")
 
 
-@torch.compiler.allow_in_graph
-def _in_graph(key: int, dtype: torch.dtype, *args: Any) -> Tensor:
-    return apply(_by_key[key].form, dtype, args, True)
+def _elementwise(
+    key: int, dtype: torch.dtype, tensors: list[Tensor], numbers: list[float], is_tensor: list[bool]
+) -> Tensor:
+    some, others = iter(tensors), iter(numbers)
+    return apply(_by_key[key].form, dtype, [next(some) if t else next(others) for t in is_tensor], True)
+
+
+_library.impl("elementwise", _elementwise, "CompositeImplicitAutograd")
+
+
+def _in_graph(key: int, dtype: torch.dtype, args: tuple[Any, ...]) -> Tensor:
+    is_tensor = [isinstance(a, Tensor) for a in args]
+    tensors = [a for a in args if isinstance(a, Tensor)]
+    numbers = [a for a in args if not isinstance(a, Tensor)]
+    result: Tensor = torch.ops.ogive.elementwise(key, dtype, tensors, numbers, is_tensor)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +181,7 @@ class Activation:
             return float(apply(self.form, torch.float64, (*wide, *settled.values())))
         dtype = result_dtype(self.label, inputs)
         if torch.compiler.is_dynamo_compiling():
-            return _in_graph(self.key, dtype, *inputs, *settled.values())
+            return _in_graph(self.key, dtype, (*inputs, *settled.values()))
         return apply(self.form, dtype, (*inputs, *settled.values()), torch.compiler.is_compiling())
 
     def with_params(self, **params: float) -> Activation:

@@ -250,11 +250,15 @@ def phi(a: Any) -> Any:
 
 
 def softsign(a: Any) -> Any:
-    return a / (1 - a) if head(a) < 0 else a / (1 + a)
+    return a / (1 + abs_(a))
 
 
 def hypot1(a: Any) -> Any:
     return (1 + a * a).sqrt()
+
+
+def hypotm1(a: Any) -> Any:
+    return hypot1(a) - 1
 
 
 def isru(a: Any) -> Any:

@@ -11,13 +11,14 @@ from ogive.expr import Expr, value_of
 from ogive.ops import OPS
 
 REACH = 64.0
+_STEPS = ("floor", "round")  # they break at every level, not at one zero
 
 
 def _switches(expr: Expr) -> list[Expr]:
     """The arguments whose zeros are break points."""
     found: list[Expr] = []
     for n in expr.walk():
-        if n.args and OPS[n.op].facts.breaks:
+        if n.args and OPS[n.op].facts.breaks and n.op not in _STEPS:
             found.append(tree.sub(*n.args) if len(n.args) == 2 else n.args[0])
     return found
 
@@ -70,7 +71,7 @@ def breakpoints(expr: Expr, name: str, params: Mapping[str, float]) -> list[floa
                 found.add(-intercept / slope + 0.0)
             continue
         found.update(_roots(switch, name, params))
-    steps = [n for n in expr.walk() if n.op in ("floor", "round")]
+    steps = [n for n in expr.walk() if n.op in _STEPS]
     for n in steps:
         found.update(_roots_of_steps(n, name, params))
     return sorted(p for p in found if abs(p) <= REACH)

@@ -1,9 +1,11 @@
-"""The command line: `ogive compare`."""
+"""The command line: `ogive compare`, `describe`, `find`, `names` and `plot`."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +97,112 @@ def _run(experiment: Any, engine: Any, console: Any) -> None:
     analysis = analyse(results)
     files = write(results, analysis, render(results, analysis), experiment.out)
     summary(results, analysis, files, console)
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """What the user got wrong becomes a message and exit code 2, without a traceback."""
+    from rich.console import Console
+
+    try:
+        yield
+    except (OgiveError, OSError) as problem:
+        what = f"cannot write {problem.filename}: {problem.strerror}" if isinstance(problem, OSError) else problem
+        Console(stderr=True, highlight=False).print(f"error: {what}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def describe(
+    spec: Annotated[str, typer.Argument(help="A name, or a formula in x.")],
+    json: Annotated[bool, typer.Option("--json", help="All of it as JSON.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Also draw it into this SVG file.")] = None,
+) -> None:
+    """Everything known of one activation: formula, limits, shape, gain, cost, source."""
+    from json import dumps
+
+    from ogive.derive.describe import describe as look_at
+    from ogive.derive.plot import plot as draw
+
+    with _one_line_errors():
+        found = look_at(spec)
+        if plot is not None:
+            draw(spec).save(plot)
+    _print_sheet(dumps(found.to_dict(), indent=2, ensure_ascii=False) if json else str(found), plain=json)
+
+
+@app.command()
+def find(
+    formula: Annotated[str, typer.Argument(help="A formula in x, or a name.")],
+    most: Annotated[int, typer.Option("-k", min=1, help="Matches to show.")] = 5,
+    json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Is this formula published, perhaps with other parameters, scaled or shifted?"""
+    from json import dumps
+
+    from ogive.derive.find import find as search
+
+    with _one_line_errors():
+        found = search(formula, k=most)
+    _print_sheet(dumps(found.to_dict(), indent=2, ensure_ascii=False) if json else repr(found), plain=True)
+
+
+@app.command()
+def names(family: Annotated[str | None, typer.Option(help="Only this family.")] = None) -> None:
+    """All entries of the catalogue, family by family."""
+    from ogive.catalogue import entries
+    from ogive.errors import UnknownName
+
+    families: dict[str, list[str]] = {}
+    for entry in entries().values():
+        families.setdefault(str(entry.family), []).append(str(entry.name))
+    with _one_line_errors():
+        if family is not None and family not in families:
+            raise UnknownName(f"no family is called {family!r}; there are {', '.join(sorted(families))}")
+    _print_names({f: sorted(families[f]) for f in sorted(families) if family in (None, f)})
+
+
+@app.command()
+def plot(
+    specs: Annotated[list[str], typer.Argument(help="Names or formulas in x, up to eight.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The SVG file.")] = Path("plot.svg"),
+    derivatives: Annotated[int, typer.Option(min=0, max=3, help="Highest derivative to draw.")] = 1,
+    lo: Annotated[float, typer.Option(help="Left end.")] = -5.0,
+    hi: Annotated[float, typer.Option(help="Right end.")] = 5.0,
+    theme: Annotated[str, typer.Option(help="auto, light or dark.")] = "auto",
+) -> None:
+    """Draw activations and their derivatives into an SVG file."""
+    from ogive.derive.plot import plot as draw
+
+    with _one_line_errors():
+        draw(specs, derivatives=derivatives, lo=lo, hi=hi, theme=theme).save(out)
+    typer.echo(out)
+
+
+def _print_sheet(sheet: str, plain: bool) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    text = Text(sheet)
+    if not plain:
+        text.highlight_regex(r"\A\S+", "bold")
+        text.highlight_regex(r"(?m)^  [A-Za-z]\S*(?: \S+)?(?=  )", "bold")
+    Console(highlight=False).print(text, soft_wrap=True)
+
+
+def _print_names(families: Mapping[str, Sequence[str]]) -> None:
+    """Columns under family headings on a terminal, one name a line in a pipe."""
+    from rich.columns import Columns
+    from rich.console import Console
+    from rich.padding import Padding
+
+    console = Console(highlight=False)
+    for family, members in families.items():
+        if console.is_terminal:
+            console.print(f"[bold]{family.replace('_', ' ')}[/] ({len(members)})")
+            console.print(Padding(Columns(members, column_first=True, padding=(0, 2)), (0, 0, 1, 2)))
+        else:
+            console.print("\n".join(members), soft_wrap=True)
 
 
 def main() -> None:

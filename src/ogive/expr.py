@@ -7,7 +7,7 @@ shared without being looked for, and any dictionary keyed by an expression is a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, Union
 from weakref import WeakValueDictionary
 
@@ -118,15 +118,15 @@ class Expr:
     def __repr__(self) -> str:
         return f"Expr({to_text(self)})"
 
-    def walk(self) -> Iterator[Expr]:
-        """Every distinct node once, arguments before the nodes that use them."""
+    def walk(self, known: Container[Expr] = ()) -> Iterator[Expr]:
+        """Every distinct node once, arguments before the nodes that use them; not below ``known`` ones."""
         seen: set[int] = set()
         stack: list[tuple[Expr, bool]] = [(self, False)]
         while stack:
             node, ready = stack.pop()
             if ready:
                 yield node
-            elif id(node) not in seen:
+            elif id(node) not in seen and node not in known:
                 seen.add(id(node))
                 stack.append((node, True))
                 stack.extend((a, False) for a in reversed(node.args))
@@ -184,6 +184,13 @@ def add(a: Expr, b: Expr) -> Expr:
         return a
     if b.op == "neg":
         return sub(a, b.args[0])
+    if a.op == "neg":
+        return sub(b, a.args[0])
+    if v is not None and v < 0.0:
+        return sub(a, const(-v))
+    scale = value_of(b.args[0]) if b.op == "mul" else None
+    if scale is not None and scale < 0.0:
+        return sub(a, mul(const(-scale), b.args[1]))
     if a is b:
         return mul(const(2.0), a)
     return Expr("add", (a, b))
@@ -201,6 +208,8 @@ def sub(a: Expr, b: Expr) -> Expr:
         return const(0.0)
     if b.op == "neg":
         return add(a, b.args[0])
+    if v is not None and v < 0.0:
+        return add(a, const(-v))
     return Expr("sub", (a, b))
 
 

@@ -34,7 +34,7 @@ class Facts:
     monotone: str | None = None  # "up" | "down"
     range: tuple[float, float] | None = None
     breaks: bool = False  # a kink or jump where the arguments meet (or the argument is zero)
-    rounds: bool = True  # the torch result carries a rounding error
+    rounds: int = 2  # of the torch result: 0 exact, 1 correctly rounded, 2 anything else
 
 
 @dataclass(frozen=True)
@@ -115,28 +115,28 @@ def _fn(name: str) -> Callable[..., Any]:
 _sech2, _sigmoid, _hypot1 = _fn("sech2"), _fn("sigmoid"), _fn("hypot1")
 
 # Arithmetic
-_row("add", 2, lambda n: (const(1.0), const(1.0)), operator.add, ex.add, "{0} + {1}")
-_row("sub", 2, lambda n: (const(1.0), const(-1.0)), operator.sub, ex.sub, "{0} - {1}")
-_row("mul", 2, lambda n: (n.args[1], n.args[0]), operator.mul, ex.mul, r"{0} \, {1}")
-_row("div", 2, lambda n: (1.0 / n.args[1], -(n / n.args[1])), stable.div, ex.div, r"\frac{{{0}}}{{{1}}}")
-_row("neg", 1, lambda n: (const(-1.0),), torch.neg, ex.neg, "-{0}", parity="odd", monotone="down", rounds=False)
+_row("add", 2, lambda n: (const(1.0), const(1.0)), operator.add, ex.add, "{0} + {1}", rounds=1)
+_row("sub", 2, lambda n: (const(1.0), const(-1.0)), operator.sub, ex.sub, "{0} - {1}", rounds=1)
+_row("mul", 2, lambda n: (n.args[1], n.args[0]), operator.mul, ex.mul, r"{0} \, {1}", rounds=1)
+_row("div", 2, lambda n: (1.0 / n.args[1], -(n / n.args[1])), stable.div, ex.div, r"\frac{{{0}}}{{{1}}}", rounds=1)
+_row("neg", 1, lambda n: (const(-1.0),), torch.neg, ex.neg, "-{0}", parity="odd", monotone="down", rounds=0)
 _row("pow", 2, _pow_diff, stable.power, ex.power, "{0}^{{{1}}}")
 _row("xlogy", 2, lambda n: (_fn("log")(n.args[1]), n.args[0] / n.args[1]), stable.xlogy, ex.xlogy,
      r"{0} \log {1}")
 # Piecewise
 _row("abs", 1, _one(lambda a, n: _fn("sign")(a)), torch.abs, ex.abs_, r"\left|{0}\right|",
-     parity="even", range=(0.0, math.inf), breaks=True, rounds=False)
+     parity="even", range=(0.0, math.inf), breaks=True, rounds=0)
 _row("sign", 1, _zero, torch.sign, ex.sign, r"\operatorname{{sign}}({0})",
-     parity="odd", monotone="up", range=(-1.0, 1.0), breaks=True, rounds=False)
-_row("floor", 1, _zero, torch.floor, ex.floor, r"\lfloor {0} \rfloor", monotone="up", breaks=True, rounds=False)
+     parity="odd", monotone="up", range=(-1.0, 1.0), breaks=True, rounds=0)
+_row("floor", 1, _zero, torch.floor, ex.floor, r"\lfloor {0} \rfloor", monotone="up", breaks=True, rounds=0)
 _row("round", 1, _zero, torch.round, ex.round_, r"\operatorname{{round}}({0})",
-     parity="odd", monotone="up", breaks=True, rounds=False)
-_row("maximum", 2, _choice("maximum"), stable.maximum, ex.maximum, r"\max({0}, {1})", breaks=True, rounds=False)
-_row("minimum", 2, _choice("minimum"), stable.minimum, ex.minimum, r"\min({0}, {1})", breaks=True, rounds=False)
-_row("gt", 2, _zero, operator.gt, ex.gt, "{0} > {1}", breaks=True, rounds=False)
-_row("ge", 2, _zero, operator.ge, ex.ge, r"{0} \ge {1}", breaks=True, rounds=False)
+     parity="odd", monotone="up", breaks=True, rounds=0)
+_row("maximum", 2, _choice("maximum"), stable.maximum, ex.maximum, r"\max({0}, {1})", breaks=True, rounds=0)
+_row("minimum", 2, _choice("minimum"), stable.minimum, ex.minimum, r"\min({0}, {1})", breaks=True, rounds=0)
+_row("gt", 2, _zero, operator.gt, ex.gt, "{0} > {1}", breaks=True, rounds=0)
+_row("ge", 2, _zero, operator.ge, ex.ge, r"{0} \ge {1}", breaks=True, rounds=0)
 _row("where", 3, _where_diff, stable.where, ex.where,
-     r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", rounds=False)
+     r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", rounds=0)
 # Powers, exponentials, logarithms
 _row("sqrt", 1, _one(lambda a, n: 0.5 / n), torch.sqrt, ex.sqrt, r"\sqrt{{{0}}}",
      monotone="up", range=(0.0, math.inf))
@@ -182,6 +182,8 @@ _row("softsign", 1, _one(lambda a, n: (1.0 + abs(a)) ** -2.0), stable.softsign, 
      r"\operatorname{{softsign}}({0})", parity="odd", monotone="up", range=(-1.0, 1.0))
 _row("hypot1", 1, _one(lambda a, n: _fn("isru")(a)), stable.hypot1, ex.hypot1, r"\sqrt{{1 + {0}^2}}",
      parity="even", range=(1.0, math.inf))
+_row("hypotm1", 1, _one(lambda a, n: _fn("isru")(a)), stable.hypotm1, ex.hypotm1, r"(\sqrt{{1 + {0}^2}} - 1)",
+     parity="even", range=(0.0, math.inf))
 _row("isru", 1, _one(lambda a, n: _hypot1(a) ** -3.0), stable.isru, ex.isru, r"\frac{{{0}}}{{\sqrt{{1 + {0}^2}}}}",
      parity="odd", monotone="up", range=(-1.0, 1.0))
 _row("sqp", 1, _one(lambda a, n: _fn("sqp1")(a)), stable.sqp, ex.sqp, r"({0} + \sqrt{{1 + {0}^2}})",
@@ -200,7 +202,7 @@ sqrt, exp, expm1, log, log1p = (OPS[k] for k in ("sqrt", "exp", "expm1", "log", 
 sin, cos, tan, sinh, cosh, atan, asinh = (OPS[k] for k in ("sin", "cos", "tan", "sinh", "cosh", "atan", "asinh"))
 tanh, sech2, logcosh, tanhshrink = (OPS[k] for k in ("tanh", "sech2", "logcosh", "tanhshrink"))
 sigmoid, softplus, erf, erfc, Phi, phi = (OPS[k] for k in ("sigmoid", "softplus", "erf", "erfc", "Phi", "phi"))
-softsign, hypot1, isru, sqp = (OPS[k] for k in ("softsign", "hypot1", "isru", "sqp"))
+softsign, hypot1, hypotm1, isru, sqp = (OPS[k] for k in ("softsign", "hypot1", "hypotm1", "isru", "sqp"))
 round = OPS["round"]
 abs = OPS["abs"]
 pow = OPS["pow"]

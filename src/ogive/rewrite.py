@@ -10,9 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
-from ogive.expr import Expr, const, mul, power, rebuild, value_of, var
+from ogive.expr import Expr, const, mul, power, rebuild, value_of, var, where
 
 Binding = dict[str, Expr]
 
@@ -53,8 +52,8 @@ RULES: tuple[Rule, ...] = (
     Rule(_raw("sub", _one, _exp(_u)), lambda m: -_f("expm1", m["u"]), "cancels near 0"),
     Rule(_raw("add", _one, _f("expm1", _u)), lambda m: _exp(m["u"]), "the 1 undoes itself"),
     # the logistic function in its disguises
-    Rule(_raw("div", _v, _raw("add", _one, _exp(_u))), lambda m: m["v"] * _f("sigmoid", -m["u"]), "exp overflows"),
     Rule(_raw("div", _exp(_u), _raw("add", _one, _exp(_u))), lambda m: _f("sigmoid", m["u"]), "inf/inf"),
+    Rule(_raw("div", _v, _raw("add", _one, _exp(_u))), lambda m: m["v"] * _f("sigmoid", -m["u"]), "exp overflows"),
     Rule(_raw("sub", _one, _f("sigmoid", _u)), lambda m: _f("sigmoid", -m["u"]), "cancels in the tail"),
     Rule(_raw("add", _one, _f("tanh", _u)), lambda m: 2.0 * _f("sigmoid", 2.0 * m["u"]), "cancels in the tail"),
     Rule(_raw("sub", _one, _f("tanh", _u)), lambda m: 2.0 * _f("sigmoid", -2.0 * m["u"]), "cancels in the tail"),
@@ -74,15 +73,14 @@ RULES: tuple[Rule, ...] = (
          "its derivative by the quotient rule cancels"),
     Rule(_f("sqrt", _raw("add", _one, _raw("mul", _u, _u))), lambda m: _f("hypot1", m["u"]), "u*u overflows"),
     Rule(_f("sqrt", _raw("add", _one, _raw("pow", _u, _two))), lambda m: _f("hypot1", m["u"]), "u**2 overflows"),
-    Rule(_raw("sub", _f("hypot1", _u), _one),
-         lambda m: m["u"] * (m["u"] / (1.0 + _f("hypot1", m["u"]))), "cancels near 0"),
+    Rule(_raw("sub", _f("hypot1", _u), _one), lambda m: _f("hypotm1", m["u"]), "cancels near 0"),
     Rule(_raw("add", _u, _f("hypot1", _u)), lambda m: _f("sqp", m["u"]), "cancels for negative u"),
     Rule(_raw("div", _u, _f("hypot1", _u)), lambda m: _f("isru", m["u"]), "inf/inf"),
     # signs inside odd and even functions, so that one form serves both
     *(Rule(_f(f, _raw("neg", _u)), lambda m, f=f: -_f(f, m["u"]), "odd")  # type: ignore[misc]
       for f in ("sin", "tanh", "erf", "atan", "sinh", "asinh", "softsign", "isru", "sign", "tanhshrink", "tan")),
     *(Rule(_f(f, _raw("neg", _u)), lambda m, f=f: _f(f, m["u"]), "even")  # type: ignore[misc]
-      for f in ("cos", "sech2", "phi", "abs", "cosh", "logcosh", "hypot1")),
+      for f in ("cos", "sech2", "phi", "abs", "cosh", "logcosh", "hypot1", "hypotm1")),
     # a chain of two powers of the same base
     Rule(_raw("mul", _u, _raw("pow", _u, _a)), lambda m: power(m["u"], const(1.0 + _number(m["#a"]))),
          "one power for two"),
@@ -137,25 +135,109 @@ for _rule in RULES:
     _BY_OP.setdefault(_rule.pattern.op, []).append(_rule)
 
 
+def _terms(expr: Expr) -> list[tuple[float, Expr]]:
+    """A sum as (coefficient, term); the constant's term is 1."""
+    if expr.op in ("add", "sub"):
+        left, right = (_terms(a) for a in expr.args)
+        return left + (right if expr.op == "add" else [(-c, t) for c, t in right])
+    if expr.op == "neg":
+        return [(-c, t) for c, t in _terms(expr.args[0])]
+    if expr.op == "mul" and value_of(expr.args[0]) is not None:
+        return [(_number(expr.args[0]), expr.args[1])]
+    if expr.op == "const":
+        return [(_number(expr), _one)]
+    return [(1.0, expr)]
+
+
+def collect(expr: Expr) -> Expr:
+    """Like terms of a sum together: phi + (phi - x*x*phi) is 2*phi - x*x*phi, and (1 - x) - (1 + x) is -2*x,
+    which no longer cancels. Constants that do not meet keep their place."""
+    terms = _terms(expr)
+    total: dict[Expr, float] = {}
+    for c, t in terms:
+        total[t] = total.get(t, 0.0) + c
+    if len(total) == len(terms) and all(total.values()):
+        return expr
+    result: Expr | None = None
+    for t, c in total.items():
+        if c == 0.0:
+            continue
+        term = mul(const(c), t) if t is not _one else const(c)
+        result = term if result is None else result + term
+    return const(0.0) if result is None else result
+
+
+def _factors(expr: Expr) -> list[Expr]:
+    if expr.op == "mul":
+        return _factors(expr.args[0]) + _factors(expr.args[1])
+    return [expr]
+
+
+def factor(expr: Expr) -> Expr:
+    """Factors common to all terms of a sum, outside it: G*e*e - G*e is G*e*(e - 1), where the rules then see
+    expm1. Fewer operations, and the difference is taken where it is exact."""
+    terms = _terms(expr)
+    if len(terms) < 2 or any(t is _one for _, t in terms):
+        return expr
+    lists = [_factors(t) for _, t in terms]
+    common: list[Expr] = []
+    for f in list(lists[0]):
+        if all(f in rest for rest in lists):
+            common.append(f)
+            for rest in lists:
+                rest.remove(f)
+    if not common:
+        return expr
+    inner: Expr | None = None
+    for (c, _), rest in zip(terms, lists):
+        term = const(c)
+        for f in rest:
+            term = mul(term, f)
+        inner = term if inner is None else inner + term
+    assert inner is not None
+    outer = common[0]
+    for f in common[1:]:
+        outer = mul(outer, f)
+    return mul(outer, inner)
+
+
+def _resolve(expr: Expr, cond: Expr, holds: bool) -> Expr:
+    """``expr`` where ``cond`` is known: choices on the same condition are made."""
+
+    def build(node: Expr, args: tuple[Expr, ...]) -> Expr:
+        return args[1 if holds else 2] if node.op == "where" and args[0] is cond else rebuild(node, args)
+
+    return expr.map(lambda leaf: leaf, build)
+
+
 def _step(node: Expr) -> Expr:
     for rule in _BY_OP.get(node.op, ()):
         found = match(rule.pattern, node, {})
         if found is not None:
             return rule.build(found)
+    if node.op in ("add", "sub"):
+        return factor(collect(node))
+    if node.op == "where":
+        cond, yes, no = node.args
+        return where(cond, _resolve(yes, cond, True), _resolve(no, cond, False))
     return node
 
 
-@lru_cache(maxsize=16384)
+_normal: dict[Expr, Expr] = {}  # every node ever simplified; emptied when a search has filled it
+_NORMAL_LIMIT = 200_000
+
+
 def simplify(expr: Expr) -> Expr:
-    """Apply the rules bottom-up to a fixpoint.
+    """Apply the rules bottom-up to a fixpoint; each distinct subtree is visited once, ever.
 
     >>> from ogive.parse import parse
     >>> str(simplify(parse("x*tanh(log(1 + exp(x)))")))
     'x*tanh(softplus(x))'
     """
-    for _ in range(20):  # every rule lowers a finite measure; the bound is a seat belt
-        new = expr.map(lambda leaf: leaf, lambda node, args: _step(rebuild(node, args)))
-        if new is expr:
-            return expr
-        expr = new
-    return expr
+    if len(_normal) > _NORMAL_LIMIT:
+        _normal.clear()
+    for node in expr.walk(known=_normal):
+        built = rebuild(node, tuple(_normal[a] for a in node.args))
+        stepped = _step(built) if built.args else built
+        _normal[node] = built if stepped is built else simplify(stepped)
+    return _normal[expr]

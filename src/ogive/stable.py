@@ -113,6 +113,11 @@ def hypot1(x: Tensor) -> Tensor:
     return torch.hypot(x, torch.ones((), dtype=x.dtype, device=x.device))
 
 
+def hypotm1(x: Tensor) -> Tensor:
+    h = hypot1(x)
+    return x * (x / (h + 1.0))
+
+
 def isru(x: Tensor) -> Tensor:
     return x / hypot1(x)
 

@@ -9,6 +9,7 @@ from ogive.activation import Activation
 from ogive.diff import differentiate
 from ogive.errors import ParameterError
 from ogive.lookup import get
+from ogive.rewrite import simplify
 
 
 def derivative(spec: Any, order: int = 1) -> Activation:
@@ -25,7 +26,7 @@ def derivative(spec: Any, order: int = 1) -> Activation:
     expr = act.expr
     for i in range(order):
         if i == 0 and act.backward is not None:
-            expr = act.form.surrogate or expr
+            expr = simplify(act.backward)
         else:
             expr = differentiate(expr, act.inputs[0])
     if order == 0:

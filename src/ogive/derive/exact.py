@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from ogive.activation import Activation
@@ -41,7 +40,6 @@ class Oracle:
         self.flint = flint
         self.act, self.order, self.bits = act, order, bits
         self.values = {k: float(v) for k, v in act.settle(params).items()}
-        self.nodes = list(act.written.walk())
 
     def __call__(self, x: float, *others: float) -> list[Any]:
         # The input must be finite; limits are another matter.
@@ -51,7 +49,7 @@ class Oracle:
                 self.flint.ctx.prec = prec
                 try:
                     got = self._series(x, others)
-                except Undecided:
+                except (Undecided, ValueError, ZeroDivisionError):  # flint: a ball over a pole
                     continue
                 if all(self._sharp(v) for v in got):
                     return got
@@ -68,20 +66,26 @@ class Oracle:
 
     def _series(self, x: float, others: tuple[float, ...]) -> list[Any]:
         flint, length = self.flint, self.order + 1
-        given = dict(zip(self.act.inputs[1:], others))
+        given = {**self.values, **dict(zip(self.act.inputs[1:], others))}
         value: dict[Expr, Any] = {}
-        for n in self.nodes:
-            if n.op == "const":
-                value[n] = flint.arb_series([float(n.data)], prec=length)  # type: ignore[arg-type]
-            elif n.op == "var" and n.data == self.act.inputs[0]:
-                value[n] = flint.arb_series([x, 1], prec=length)
-            elif n.op == "var":
-                v = given.get(str(n.data), self.values.get(str(n.data), math.nan))
-                value[n] = flint.arb_series([v], prec=length)
-            else:
-                extra = () if n.data is None else (int(n.data),)
-                value[n] = OPS[n.op].exact(*(value[a] for a in n.args), *extra)
-        series = value[self.act.written]
+
+        def of(n: Expr) -> Any:
+            # On demand, so that the branch not taken is never evaluated: it may have a pole here.
+            if n not in value:
+                if n.op == "const":
+                    value[n] = flint.arb_series([float(n.data)], prec=length)  # type: ignore[arg-type]
+                elif n.op == "var" and n.data == self.act.inputs[0]:
+                    value[n] = flint.arb_series([x, 1], prec=length)
+                elif n.op == "var":
+                    value[n] = flint.arb_series([given[str(n.data)]], prec=length)
+                elif n.op == "where":
+                    value[n] = of(n.args[1] if of(n.args[0]) else n.args[2])
+                else:
+                    extra = () if n.data is None else (int(n.data),)
+                    value[n] = OPS[n.op].exact(*map(of, n.args), *extra)
+            return value[n]
+
+        series = of(self.act.written)
         fact = 1
         out = []
         for k in range(length):

@@ -27,12 +27,27 @@ from ogive.ops import OPS
 Value = Union[Tensor, float]
 
 
-def _roundings(expr: Expr) -> int:
-    """The most roundings on any path from a leaf to the root."""
+def _narrow(expr: Expr, data: str) -> bool:
+    """Whether the dtype of the data is accurate enough: no path rounds more than once, and no comparison
+    involves a number that a 16-bit dtype would move."""
     depth: dict[Expr, int] = {}
     for n in expr.walk():
-        inner = max((depth[a] for a in n.args), default=0)
-        depth[n] = inner + (1 if n.args and OPS[n.op].facts.rounds else 0)
+        if n.op == "var" and n.data != data or n.op == "const" and not float(n.data).is_integer():  # type: ignore[arg-type]
+            depth[n] = 1  # a parameter, or a constant that may round on the way in
+        else:
+            depth[n] = max((depth[a] for a in n.args), default=0) + (OPS[n.op].facts.rounds if n.args else 0)
+        if n.args and OPS[n.op].facts.breaks and any(depth[a] for a in n.args):
+            return False
+        if n.op == "const" and abs(float(n.data)) > 128:  # type: ignore[arg-type]
+            return False
+    # a parameter that rounds on the way in and once more in a product is still within one unit
+    return depth[expr] <= 2 and _arithmetic_depth(expr) <= 1
+
+
+def _arithmetic_depth(expr: Expr) -> int:
+    depth: dict[Expr, int] = {}
+    for n in expr.walk():
+        depth[n] = max((depth[a] for a in n.args), default=0) + (OPS[n.op].facts.rounds if n.args else 0)
     return depth[expr]
 
 
@@ -53,7 +68,7 @@ class Form:
     @cached_property
     def narrow(self) -> bool:
         """Whether the input's own dtype is accurate enough."""
-        return _roundings(self.expr) <= 1
+        return _narrow(self.expr, self.names[0])
 
     def vjp(self, i: int) -> Form:
         """The Form of (upstream gradient) * d expr / d names[i]; the gradient is the last input."""
@@ -87,6 +102,12 @@ def evaluate(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value]) 
         wide = dtype
     else:
         wide = torch.float64 if dtype == torch.float64 else _widest(like, fast)
+    if not fast and wide != dtype and _blockwise(tensors, like):
+        return _in_blocks(form, dtype, wide, like, args)
+    return _whole(form, dtype, wide, like, args)
+
+
+def _whole(form: Form, dtype: torch.dtype, wide: torch.dtype, like: Tensor, args: Sequence[Value]) -> Tensor:
     ready = [a.to(wide) if isinstance(a, Tensor) else torch.tensor(a, dtype=wide, device=like.device) for a in args]
     shape = torch.broadcast_shapes(*(t.shape for t in ready))
     y = form.program.run(ready, wide, dtype)
@@ -95,6 +116,41 @@ def evaluate(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value]) 
     elif any(y is t for t in ready):
         y = y.clone()  # the identity must not return its input
     return y.to(dtype)
+
+
+# A large tensor goes through the program in pieces whose float64 temporaries stay in the second-level cache.
+# CPU time at 1e6 float32 elements, one thread, whole tensor against pieces of 65,536: silu 8.9 and 3.4 ms forward,
+# 57 and 14 ms with backward; mish 46 and 14 ms, 109 and 36 ms. Smaller pieces pay more for the calls.
+BLOCK = 65_536
+
+
+def _blockwise(tensors: list[Tensor], like: Tensor) -> bool:
+    if like.device.type != "cpu" or like.numel() < 2 * BLOCK or not _dense(like):
+        return False
+    if any(type(t) not in (Tensor, torch.nn.Parameter) or torch._C._functorch.is_functorch_wrapped_tensor(t)
+           for t in tensors):  # fmt: skip
+        return False
+    return all(t.dim() == 0 or (t.shape == like.shape and t.stride() == like.stride()) for t in tensors)
+
+
+def _dense(t: Tensor) -> bool:
+    return (
+        t.is_contiguous()
+        or (t.dim() == 4 and t.is_contiguous(memory_format=torch.channels_last))
+        or (t.dim() == 5 and t.is_contiguous(memory_format=torch.channels_last_3d))
+    )
+
+
+def _in_blocks(form: Form, dtype: torch.dtype, wide: torch.dtype, like: Tensor, args: Sequence[Value]) -> Tensor:
+    out = torch.empty_like(like, dtype=dtype)  # keeps the memory format
+    n = like.numel()
+    flat = [a.as_strided((n,), (1,)) if isinstance(a, Tensor) and a.dim() else a for a in args]
+    target = out.as_strided((n,), (1,))
+    size = BLOCK * torch.get_num_threads()
+    for start in range(0, n, size):
+        piece = [a[start : start + size] if isinstance(a, Tensor) and a.dim() else a for a in flat]
+        target[start : start + size] = _whole(form, dtype, wide, target, piece)
+    return out
 
 
 def _args(ctx: Any) -> list[Value]:

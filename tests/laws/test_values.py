@@ -1,0 +1,106 @@
+"""Law 1: value, first and second derivative against exact arithmetic, in every floating dtype."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from ogive import catalogue
+from tests.laws.accuracy import Worst, every, grid, measure
+
+SCALAR = [e for e in catalogue.entries().values() if len(e.inputs) == 1]
+SIXTEEN = [torch.bfloat16, torch.float16]
+# units in the last place: of the dtype itself below 32 bits, condition-aware above
+BOUND = {torch.bfloat16: 1.0, torch.float16: 1.0, torch.float32: 2.0, torch.float64: 64.0}
+LAWS = ("value", "first", "second")  # what an entry may be excepted from, by derivative order
+
+
+def entries(argument: str = "entry"):
+    return pytest.mark.parametrize(argument, SCALAR, ids=[str(e.name) for e in SCALAR])
+
+
+def hold(entry, x: torch.Tensor) -> None:
+    failures = []
+    for order, worst in enumerate(measure(entry, x)):
+        if order and entry.backward is not None:
+            break  # a declared surrogate is not the derivative
+        bound = BOUND[x.dtype]
+        if worst.units <= bound:
+            continue
+        if LAWS[order] in entry.exceptions:
+            # An exception gives up relative accuracy in a tail or at a zero, never more.
+            assert abs(worst.got - worst.want) <= 1e-12 * max(1.0, abs(worst.want)), f"{entry.name}: {worst}"
+            continue
+        failures.append(f"{entry.name} {LAWS[order]} {str(x.dtype)[6:]}: {worst} (bound {bound:g})")
+    assert not failures, "\n".join(failures)
+
+
+@entries()
+@pytest.mark.parametrize("dtype", SIXTEEN, ids=["bfloat16", "float16"])
+def test_sixteen_bit_sample(entry, dtype):
+    x = every(dtype)
+    keep = torch.randperm(len(x), generator=torch.Generator().manual_seed(len(entry.name)))[:120]
+    hold(entry, x[keep])
+
+
+@entries()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_wide_grid(entry, dtype):
+    hold(entry, grid(dtype, 60))
+
+
+@pytest.mark.exhaustive
+@entries()
+@pytest.mark.parametrize("dtype", SIXTEEN, ids=["bfloat16", "float16"])
+def test_every_sixteen_bit_input(entry, dtype):
+    hold(entry, every(dtype))
+
+
+@pytest.mark.exhaustive
+@entries()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_dense_grid(entry, dtype):
+    hold(entry, grid(dtype, 4000))
+
+
+@pytest.mark.exhaustive
+@entries()
+def test_every_exception_is_needed(entry):
+    needed = set()
+    for dtype in (*SIXTEEN, torch.float32):
+        x = every(dtype) if dtype in SIXTEEN else grid(dtype, 4000)
+        if dtype in SIXTEEN and not entry.exceptions:
+            continue
+        for order, worst in enumerate(measure(entry, x)):
+            if worst.units > BOUND[dtype]:
+                needed.add(LAWS[order])
+    unneeded = set(entry.exceptions) & set(LAWS) - needed
+    assert not unneeded, f"{entry.name} declares exceptions it does not need: {sorted(unneeded)}"
+
+
+@entries()
+def test_nan_gives_nan_and_zero_has_no_surprise(entry):
+    for dtype in (*SIXTEEN, torch.float32, torch.float64):
+        x = torch.tensor([math.nan, 0.0, -0.0], dtype=dtype)
+        y = entry(x)
+        assert y[0].isnan(), f"{entry.name} {dtype}: f(nan) = {y[0]}"
+        assert not y[1:].isnan().any() and y[1] == y[2], f"{entry.name} {dtype}: f(0), f(-0) = {y[1:]}"
+
+
+def test_the_measure_notices_an_error_of_two_units():
+    # A law that cannot fail is no law: mish in float32 arithmetic is beyond the bound somewhere.
+    x = grid(torch.float32, 2000)
+    from ogive import define
+
+    class Naive:
+        def __call__(self, x):
+            return x * torch.tanh(torch.nn.functional.softplus(x))
+
+    mish = define("x*tanh(softplus(x))")
+    exact = mish(x.double())
+    worst = Worst()
+    for at, got, want in zip(x.tolist(), Naive()(x).tolist(), exact.tolist()):
+        worst.see(abs(got - want) / (torch.finfo(torch.float32).eps * abs(want) + 1e-45), at, got, want)
+    assert worst.units > 2.0
