@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -51,17 +52,19 @@ def main() -> None:
     for name, native in NATIVE.items():
         ours = ogive.get(name)
         runs = {
-            "copy": lambda: out.copy_(x), "native": lambda: native(x), "ours": lambda: ours(x),
-            "native fb": lambda: both(native, leaf, g), "ours fb": lambda: both(ours, leaf, g),
+            "copy": partial(out.copy_, x), "native": partial(native, x), "ours": partial(ours, x),
+            "native fb": partial(both, native, leaf, g), "ours fb": partial(both, ours, leaf, g),
         }  # fmt: skip
         times: dict[str, list[float]] = {k: [] for k in runs}
-        for k, f in runs.items():
+        for f in runs.values():
             f()
         for _ in range(15):
             for k, f in runs.items():
                 times[k].append(seconds(f, 2))
         t = {k: sorted(v)[len(v) // 4] for k, v in times.items()}
-        print(f"{name:<10} {t['ours'] / t['copy']:>7.1f} {t['ours'] / t['native']:>8.2f} {t['ours fb'] / t['native fb']:>10.2f}")
+        print(
+            f"{name:<10} {t['ours'] / t['copy']:>7.1f} {t['ours'] / t['native']:>8.2f} {t['ours fb'] / t['native fb']:>10.2f}"
+        )
 
 
 if __name__ == "__main__":

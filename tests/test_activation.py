@@ -52,7 +52,7 @@ def test_parameters_are_checked_by_name():
     for bad in (math.nan, math.inf, "2", None, True, [1.0]):
         with pytest.raises(ParameterError, match=r"swish: parameter beta="):
             swish(X, beta=bad)
-    with pytest.raises(ParameterError, match="no parameter 'bta'.*did you mean 'beta'"):
+    with pytest.raises(ParameterError, match=r"no parameter 'bta'.*did you mean 'beta'"):
         swish(X, bta=1.0)
     positive = define("x/a", params={"a": Param(1.0, low=0.0)})
     with pytest.raises(ParameterError, match=r"a=-1.*\(0, inf\)"):
@@ -111,7 +111,10 @@ def test_narrow_inputs_do_not_narrow_the_parameter_gradient():
     y.float().sum().backward()
     wide = torch.ones((), dtype=torch.float64, requires_grad=True)
     swish(x.double(), beta=wide).sum().backward()
-    assert beta.grad.dtype == torch.float32 and abs(beta.grad.item() - wide.grad.item()) < 1e-6 * abs(wide.grad.item()) + 1e-6
+    assert (
+        beta.grad.dtype == torch.float32
+        and abs(beta.grad.item() - wide.grad.item()) < 1e-6 * abs(wide.grad.item()) + 1e-6
+    )
 
 
 def test_surrogates_are_used_and_not_composed():

@@ -51,7 +51,13 @@ def test_printing_reads_back(text):
 def test_derivatives_print_and_read_back():
     from ogive.diff import differentiate
 
-    for text in ("x*Phi(x)", "x*tanh(softplus(x))", "sinc(x)", "where(x > 0, x, expm1(x))", "(x + sqrt(x*x + 1))/2"):
+    for text in (
+        "x*Phi(x)",
+        "x*tanh(softplus(x))",
+        "sinc(x)",
+        "where(x > 0, x, expm1(x))",
+        "(x + sqrt(x*x + 1))/2",
+    ):
         e = parse(text)
         for _ in range(3):
             e = differentiate(e, "x")

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ogive import FormulaError, InputError, ops
-from ogive.derive.exact import Oracle
 from ogive.activation import Activation
+from ogive.derive.exact import Oracle
 from ogive.expr import Expr, var
 from tests.laws.accuracy import grid, measure
 
@@ -34,7 +34,9 @@ def test_rows_are_complete():
         assert op.name == name and op.arity in (1, 2, 3)
         for column in (op.diff, op.torch, op.exact):
             assert callable(column), (name, column)
-        assert all(f"{{{i}}}" in op.latex for i in range(op.arity)), f"{name}: {op.latex} leaves an argument out"
+        assert all(f"{{{i}}}" in op.latex for i in range(op.arity)), (
+            f"{name}: {op.latex} leaves an argument out"
+        )
 
 
 @pytest.mark.parametrize("op", UNARY, ids=lambda o: o.name)
@@ -82,6 +84,11 @@ def test_maximum_takes_torchs_convention_at_a_tie():
     from ogive import define
 
     x = torch.tensor([0.0], requires_grad=True)
-    for formula, slope in (("max(x, 0)", 0.0), ("abs(x)", 0.0), ("clip(x, 0, 6)", 0.0), ("where(x > 0, x, 0.1*x)", 0.1)):
+    for formula, slope in (
+        ("max(x, 0)", 0.0),
+        ("abs(x)", 0.0),
+        ("clip(x, 0, 6)", 0.0),
+        ("where(x > 0, x, 0.1*x)", 0.1),
+    ):
         (g,) = torch.autograd.grad(define(formula)(x).sum(), x)
         assert g.item() == pytest.approx(slope), formula

@@ -67,7 +67,12 @@ def test_a_long_formula_shows_a_window_around_the_error():
 
 def test_nothing_is_evaluated(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for attack in ("open('owned', 'w')", "().__class__.__bases__", "exec('open(\"owned\", \"w\")')", "x if print(1) else x"):
+    for attack in (
+        "open('owned', 'w')",
+        "().__class__.__bases__",
+        'exec(\'open("owned", "w")\')',
+        "x if print(1) else x",
+    ):
         with pytest.raises(FormulaError):
             ogive.define(attack)
     assert not list(tmp_path.iterdir())

@@ -38,7 +38,9 @@ class Param:
 
     def __post_init__(self) -> None:
         if self.share not in SHARING:
-            raise ParameterError(f"share={self.share!r}: a parameter is shared over one of {', '.join(SHARING)}")
+            raise ParameterError(
+                f"share={self.share!r}: a parameter is shared over one of {', '.join(SHARING)}"
+            )
         if not self.low < self.high:
             raise ParameterError(f"the interval from {self.low} to {self.high} is empty")
 
@@ -65,7 +67,9 @@ class Param:
 _keys = itertools.count(1)
 _by_key: WeakValueDictionary[int, Activation] = WeakValueDictionary()
 _library = torch.library.Library("ogive", "DEF")
-_library.define("elementwise(int key, ScalarType dtype, Tensor[] tensors, float[] numbers, bool[] is_tensor) -> Tensor")
+_library.define(
+    "elementwise(int key, ScalarType dtype, Tensor[] tensors, float[] numbers, bool[] is_tensor) -> Tensor"
+)
 
 
 def _elementwise(
@@ -151,7 +155,9 @@ class Activation:
     def _check(self, key: str, value: Any) -> Any:
         if isinstance(value, Tensor):
             if not value.is_floating_point():
-                raise ParameterError(f"{self.label}: parameter {key}={value.dtype} tensor; it takes floating point")
+                raise ParameterError(
+                    f"{self.label}: parameter {key}={value.dtype} tensor; it takes floating point"
+                )
             return value
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ParameterError(f"{self.label}: parameter {key}={value!r}; it takes a number or a tensor")
@@ -334,13 +340,14 @@ def define(
         written, inputs = _read(formula, declared)
     else:
         written, inputs, declared = _trace(formula, declared)
-        name = name or formula.__name__.strip("<>").replace("lambda", "") or None
-        note = inspect.getdoc(formula) or ""
-        family = formula.__module__.rsplit(".", 1)[-1]
+        called = getattr(formula, "__name__", "<lambda>")
+        if called != "<lambda>":
+            name, note = name or called, inspect.getdoc(formula) or ""
+        family = getattr(formula, "__module__", "").rsplit(".", 1)[-1]
     for key, p in declared.items():
         if p.default is None or not p.admits(p.default):
-            raise ParameterError(f"{name or formula}: parameter {key} has the default {p.default!r}"
-                                 + (f", outside {p.interval}" if p.interval else ", which is not a finite number"))  # fmt: skip
+            why = f"outside {p.interval}" if p.interval else "which is not a finite number"
+            raise ParameterError(f"{name or formula}: parameter {key} has the default {p.default!r}, {why}")
     surrogate = None
     if backward is not None:
         surrogate = as_expr(backward(*map(var, inputs), **{k: var(k) for k in declared}))
@@ -362,7 +369,9 @@ def _read(text: str, declared: Mapping[str, Param]) -> tuple[Expr, tuple[str, ..
     return written, ("x", "y") if "y" in free else ("x",)
 
 
-def _trace(function: Callable[..., Any], given: Mapping[str, Param]) -> tuple[Expr, tuple[str, ...], dict[str, Param]]:
+def _trace(
+    function: Callable[..., Any], given: Mapping[str, Param]
+) -> tuple[Expr, tuple[str, ...], dict[str, Param]]:
     label = getattr(function, "__name__", "formula")
     inputs: list[str] = []
     declared: dict[str, Param] = {}
@@ -374,7 +383,9 @@ def _trace(function: Callable[..., Any], given: Mapping[str, Param]) -> tuple[Ex
         else:
             default = given[key].default if arg.default is arg.empty else arg.default
             if isinstance(default, bool) or not isinstance(default, (int, float)):
-                raise ParameterError(f"{label}: parameter {key} has the default {default!r}; it takes a number")
+                raise ParameterError(
+                    f"{label}: parameter {key} has the default {default!r}; it takes a number"
+                )
             declared[key] = replace(given.get(key, Param()), default=float(default))
     extra = [k for k in given if k not in declared]
     if extra:

@@ -60,7 +60,11 @@ def breakpoints(expr: Expr, name: str, params: Mapping[str, float]) -> list[floa
         names = tuple(params)
         run = compile_program(e, ("_", *names), tuple(params.values()))
         zero = torch.zeros(1, dtype=torch.float64)
-        return float(run.run([zero, *(torch.tensor(v, dtype=torch.float64) for v in params.values())], torch.float64)[0])
+        return float(
+            run.run([zero, *(torch.tensor(v, dtype=torch.float64) for v in params.values())], torch.float64)[
+                0
+            ]
+        )
 
     found: set[float] = set()
     for switch in _switches(expr):
@@ -85,7 +89,7 @@ def _sampler(expr: Expr, name: str, params: Mapping[str, float]) -> tuple[object
 
 
 def _bisect(f: object, fixed: list[torch.Tensor], lo: torch.Tensor, hi: torch.Tensor) -> torch.Tensor:
-    """Per bracket, the last double before the value changes (64 halvings reach neighbouring doubles)."""
+    """Per bracket, the first double after the change (64 halvings reach neighbouring doubles)."""
     start = f.run([lo, *fixed], torch.float64)  # type: ignore[attr-defined]
     for _ in range(64):
         mid = 0.5 * (lo + hi)

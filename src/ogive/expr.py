@@ -251,7 +251,11 @@ def mul(a: Expr, b: Expr) -> Expr:
     # The two masks of a piecewise derivative: a 0/1 choice times a factor is a choice of that factor, so
     # that an overflowing factor on the other side of the break is never multiplied by zero.
     for mask, other in ((a, b), (b, a)):
-        if mask.op == "where" and value_of(other) is None and 0.0 in (value_of(mask.args[1]), value_of(mask.args[2])):
+        if (
+            mask.op == "where"
+            and value_of(other) is None
+            and 0.0 in (value_of(mask.args[1]), value_of(mask.args[2]))
+        ):
             cond, yes, no = mask.args
             return where(cond, mul(yes, other), mul(no, other))
     return Expr("mul", (a, b))
@@ -265,6 +269,8 @@ def div(a: Expr, b: Expr) -> Expr:
         return const(u / v)
     if u == 0.0:
         return const(0.0)
+    if u is not None and u < 0.0:
+        return neg(div(const(-u), b))
     if v == 1.0:
         return a
     if v is not None and math.frexp(v)[0] in (0.5, -0.5):  # a power of two: exact as a factor
@@ -285,7 +291,9 @@ def power(a: Expr, b: Expr) -> Expr:
     if v is not None and abs(v) > 1024:
         raise FormulaError(f"the exponent {v:g} in '({a}) ** {v:g}' is beyond +-1024")
     if b.op == "pow" and b.args[1].op == "pow":
-        raise FormulaError(f"'{a} ** {b}' is a power tower of more than three storeys; such formulas are refused")
+        raise FormulaError(
+            f"'{a} ** {b}' is a power tower of more than three storeys; such formulas are refused"
+        )
     if u is not None and v is not None:
         try:
             return const(u**v)
@@ -344,8 +352,9 @@ def to_text(expr: Expr) -> str:
             rhs = f"({right[0]})" if wrap_right else right[0]
             text[node] = (f"{lhs}{sign}{rhs}", level)
         elif node.op == "neg":
-            inner = f"({parts[0][0]})" if parts[0][1] < 3 else parts[0][0]
-            text[node] = (f"-{inner}", 3)
+            # -a*b reads back as -(a*b): the constructors move a sign outside a product
+            inner = f"({parts[0][0]})" if parts[0][1] < 2 else parts[0][0]
+            text[node] = (f"-{inner}", min(3, parts[0][1]))
         elif node.op in _COMPARE:
             text[node] = (f"{parts[0][0]}{_COMPARE[node.op]}{parts[1][0]}", 0)
         else:

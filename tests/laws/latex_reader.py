@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 _TOKEN = re.compile(
     r"\s+|\\!|\\,"
     r"|(?P<text>\\text\{[^}]*\})|(?P<named>\\(?:operatorname|mathrm)\{(?:\\_|[^}])*\}'*(?:_\{?\w+\}?)?)"
-    r"|(?P<row>\\\\)|(?P<env>\\(?:begin|end)\{cases\})|(?P<bar>\\(?:left|right)\|)|(?P<side>\\(?:left|right)(?=[(\[)\]]))"
+    r"|(?P<row>\\\\)|(?P<env>\\(?:begin|end)\{cases\})|(?P<bar>\\(?:left|right)\|)"
+    r"|(?P<side>\\(?:left|right)(?=[(\[)\]]))"
     r"|(?P<command>\\[A-Za-z]+(?:_\w(?!\w)|_\{[^}]*\})?)|(?P<number>\d+(?:\.\d+)?)"
     r"|(?P<letter>[A-Za-z](?:_\w|_\{[^}]*\})?)|(?P<mark>[-+/^(){}\[\]|&,<>])"
 )
@@ -30,7 +31,8 @@ def _sinc(u: float) -> float:
 
 FUNCTIONS: Functions = {
     "\\sin": math.sin, "\\cos": math.cos, "\\tan": math.tan, "\\sinh": math.sinh, "\\cosh": math.cosh,
-    "\\tanh": math.tanh, "\\arctan": math.atan, "\\log": math.log, "\\exp": math.exp, "\\max": max, "\\min": min,
+    "\\tanh": math.tanh, "\\arctan": math.atan, "\\log": math.log, "\\exp": math.exp,
+    "\\max": max, "\\min": min,
     "\\log\\cosh": lambda u: math.log(math.cosh(u)),
     "\\sigma": lambda u: 1.0 / (1.0 + math.exp(-u)), "\\Phi": lambda u: 0.5 * math.erfc(-u / math.sqrt(2.0)),
     "\\varphi": lambda u: math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi),

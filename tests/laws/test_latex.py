@@ -86,7 +86,8 @@ EXPECTED = {
     "snake": r"x + \frac{\sin^2(a x)}{a}",
     "gelu_tanh": r"x \sigma\!\left(2 \sqrt{\frac{2}{\pi}} (x + 0.044715 x^3)\right)",
     "crrelu": r"\max(x, 0) + \varepsilon x e^{-x^2/2}",
-    "softshrink": r"\begin{cases} x - \lambda & x > \lambda \\ x + \lambda & x < -\lambda \\ 0 & \text{otherwise} \end{cases}",
+    "softshrink": r"\begin{cases} x - \lambda & x > \lambda \\ x + \lambda & x < -\lambda \\ "
+    r"0 & \text{otherwise} \end{cases}",
     "hardtanh": r"\min(\max(x, -1), 1)",
     "absolute": "|x|",
     "symexp": r"\begin{cases} e^x - 1 & x > 0 \\ 1 - e^{-x} & \text{otherwise} \end{cases}",
@@ -129,10 +130,11 @@ def test_precedence(formula, expected):
 
 
 def test_constants_are_named_only_when_they_are_that_number():
+    roots = (math.sqrt(2), math.sqrt(2 / math.pi), 1 / math.sqrt(2 * math.pi), math.sqrt(math.pi) / 2)
+    others = (1.0, math.pi, 1 / math.pi, math.log(2), 1 / math.log(2), math.sqrt(3) * math.pi, math.e)
     for p in (1, 2, 3, 7):
         for q in (1, 2, 3, 4):
-            for base in (1.0, math.pi, 1 / math.pi, math.sqrt(2), math.sqrt(2 / math.pi), 1 / math.sqrt(2 * math.pi),
-                         math.sqrt(math.pi) / 2, math.log(2), 1 / math.log(2), math.sqrt(3) * math.pi, math.e):  # fmt: skip
+            for base in roots + others:
                 over, under = closed_form(p / q * base)
                 read = Reader(over or "1", {}).value() / Reader(under or "1", {}).value()
                 assert read == pytest.approx(p / q * base, rel=1e-14), (over, under)
@@ -140,10 +142,11 @@ def test_constants_are_named_only_when_they_are_that_number():
 
 
 def test_parameters_are_named_as_people_write_them():
-    names = ("beta", "lam", "eps", "p1", "alpha_n", "negative_slope", "T", "β", "beta_2", "l10")
-    written = (r"\beta", r"\lambda", r"\varepsilon", "p_1", r"\alpha_n", r"\mathrm{negative\_slope}", "T", r"\beta",
-               r"\beta_2", "l_{10}")  # fmt: skip
-    assert tuple(map(symbol, names)) == written
+    written = {
+        "beta": r"\beta", "lam": r"\lambda", "eps": r"\varepsilon", "p1": "p_1", "l10": "l_{10}", "T": "T",
+        "alpha_n": r"\alpha_n", "negative_slope": r"\mathrm{negative\_slope}", "β": r"\beta", "beta_2": r"\beta_2",
+    }  # fmt: skip
+    assert {name: symbol(name) for name in written} == written
 
 
 def test_compiles():

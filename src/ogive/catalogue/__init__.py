@@ -20,9 +20,9 @@ def entries() -> MappingProxyType[str, Activation]:
     for module in pkgutil.iter_modules(__path__):
         family = importlib.import_module(f"{__name__}.{module.name}")
         for value in vars(family).values():
-            if isinstance(value, Activation) and value.family == module.name and value.name:
-                if found.setdefault(value.name, value) is not value:
-                    raise OgiveError(f"two entries are called {value.name!r}")
+            mine = isinstance(value, Activation) and value.family == module.name and value.name
+            if mine and found.setdefault(value.name, value) is not value:
+                raise OgiveError(f"two entries are called {value.name!r}")
     return MappingProxyType(found)
 
 

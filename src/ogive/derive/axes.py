@@ -1,4 +1,4 @@
-"""Axes of a plot: a scale, round ticks, the range worth showing, and polylines thinned to what can be seen."""
+"""Axes of a plot: a scale, round ticks, the range worth showing, polylines thinned to what can be seen."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def number(value: float) -> str:
 
 
 def plainest(x: float) -> float:
-    """Of ``x`` and its two neighbouring doubles the one with the shortest text: where bisection ended beside 0.5.
+    """Of ``x`` and its two neighbours the one with the shortest text, where bisection ended beside 0.5.
 
     >>> plainest(0.5000000000000001)
     0.5

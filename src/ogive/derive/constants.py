@@ -34,7 +34,7 @@ def decimal(value: float, digits: int = 6) -> tuple[str, int]:
 
 
 def _root(square: int, pi_power: int, p: int, q: int) -> tuple[str, str]:
-    """p/q * sqrt(square) * pi^(pi_power/2) as (numerator, denominator), radicals joined where that is shorter."""
+    """p/q * sqrt(square) * pi^(pi_power/2) as (numerator, denominator), radicals joined where shorter."""
     head = "" if p == 1 else f"{p} "
     tail = "" if q == 1 else f"{q} "
     odd, whole = pi_power % 2, pi_power // 2

@@ -70,7 +70,9 @@ class Description:
         plain: dict[str, Any] = {
             "name": act.name, "aliases": list(act.aliases), "family": act.family, "note": act.note,
             "inputs": list(act.inputs), "formula": self.formula, "latex": self.latex,
-            "derivatives": [{"order": i + 1, "formula": t, "latex": l} for i, (t, l) in enumerate(self.derivatives)],
+            "derivatives": [
+                {"order": i + 1, "formula": text, "latex": tex} for i, (text, tex) in enumerate(self.derivatives)
+            ],
             "surrogate": self.surrogate, "citations": [r.to_dict() for r in self.citations],
             "parameters": [asdict(p) for p in self.parameters],
             "limits": self.limits and self.limits.to_dict(), "gain": self.gain and self.gain.to_dict(),
@@ -78,7 +80,8 @@ class Description:
             "kinks": list(self.kinks), "jumps": list(self.jumps), "saved_bytes_per_element": self.saved_bytes,
             "operations": {"f": self.operations[0], "derivative": self.operations[1]},
             "same_as": act.same_as, "equals": list(self.equals),
-            "published_as": self.published_as and self.published_as.to_dict(), "exceptions": dict(act.exceptions),
+            "published_as": self.published_as and self.published_as.to_dict(),
+            "exceptions": dict(act.exceptions),
             "missing": dict(self.missing),
         }  # fmt: skip
         result: dict[str, Any] = _json(plain)
@@ -118,6 +121,8 @@ def describe(spec: Any) -> Description:
     true = replace(act, backward=None)
     slope, bend = derivative(true), derivative(true, 2)
     kinks, jumps = attempt("breaks", breaks) or ((), ())
+    observed = attempt("observed", observe)
+    search = act.name is None and observed is not None and observed.defined
     known = references()
     return Description(
         activation=act,
@@ -127,20 +132,17 @@ def describe(spec: Any) -> Description:
         surrogate=None if act.backward is None else str(act.backward),
         citations=tuple(known.get(key) or Reference(key, (), None, key) for key in act.cite),
         parameters=tuple(
-            ParameterFacts(k, act.defaults[k], p.interval, p.share, p.decay, p.note)
-            for k, p in act.params.items()
+            ParameterFacts(k, act.defaults[k], p.interval, p.share, p.decay, p.note) for k, p in act.params.items()
         ),
         limits=attempt("limits", limits),
         gain=attempt("gain", gain),
-        observed=attempt("observed", observe),
+        observed=observed,
         kinks=kinks,
         jumps=jumps,
         saved_bytes=saved_bytes(act),
         operations=(len(act.form.program.steps), len(slope.form.program.steps)),
-        equals=tuple(
-            sorted(str(e.name) for e in catalogue.entries().values() if act.name and e.same_as == act.name)
-        ),
-        published_as=None if act.name else attempt("search", lambda a: find(a).best),
+        equals=tuple(sorted(str(e.name) for e in catalogue.entries().values() if act.name and e.same_as == act.name)),
+        published_as=attempt("search", lambda a: find(a).best) if search else None,
         missing=missing,
     )
 

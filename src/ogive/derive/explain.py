@@ -7,78 +7,22 @@ only when it reproduces the function on a grid it was not fitted to, to 1e-9.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ogive.activation import Activation
-from ogive.catalogue import entries
+from ogive.derive.candidates import Row, ranked, table
 from ogive.derive.fit import Array, Linear, Model, Problem, Transform, minimise
 from ogive.derive.target import CHECK, FIT, Target, gap, mismatch
-from ogive.errors import UnknownName
-from ogive.expr import Expr, number_text, value_of, var
-from ogive.references import reference
+from ogive.expr import Expr, number_text, value_of
 from ogive.rewrite import match
 
 TOLERANCE = 1e-9
 _PROMISING = 16  # entries that are refined in a stage
 _LOOKED_AT = 56  # of which a few steps are tried
-
-# Input scalings and shifts tried on every entry; halfway between two of them a fit still finds its way.
-_SCALES = (0.25, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7, 2.2, 3.0, 4.5)
-_SHIFTS = (-3.0, -2.0, -1.25, -0.6, 0.0, 0.6, 1.25, 2.0, 3.0)
-_LOOKS = np.array([(s * a, b) for a, s, b in product(_SCALES, (1.0, -1.0), _SHIFTS)])
-
-
-class Row:
-    """One entry with its values on the grids, as published and under every rough scaling."""
-
-    def __init__(self, act: Activation) -> None:
-        self.act, self.name = act, str(act.name)
-        self.model = Model(act)
-        self.check = self.model.at(CHECK, {})
-
-    @cached_property
-    def looks(self) -> Array:
-        """f(a x + b) on the fitting grid for every (a, b); rows of zeros where it has no value."""
-        theta = np.concatenate([np.tile(self.model.defaults, (len(_LOOKS), 1)), _LOOKS], 1)
-        v = self.model.values(FIT, theta)
-        with np.errstate(invalid="ignore", over="ignore"):
-            v[~(np.abs(v).max(1) < 1e30)] = 0.0
-        return v
-
-    def jumps_at(self, s: float) -> bool:
-        """Whether the value jumps at ``s``."""
-        h = 1e-9 * (1.0 + abs(s))
-        left, right = self.model.at(np.array([s - h, s + h]), {})
-        return bool(abs(right - left) > 1e-6 * (1.0 + abs(left)))
-
-    @cached_property
-    def pattern(self) -> Expr:
-        """The formula with its parameters as metavariables that match constants."""
-        return self.act.expr.substitute({k: var("#" + k) for k in self.model.names})
-
-    @cached_property
-    def year(self) -> int:
-        """Of the oldest source."""
-        years = []
-        for key in self.act.cite:
-            try:
-                years.append(reference(key).year or 9999)
-            except UnknownName:
-                years.append(9999)
-        return min(years, default=9999)
-
-
-@lru_cache(maxsize=1)
-def table() -> tuple[Row, ...]:
-    """Every entry of one input."""
-    return tuple(Row(act) for act in entries().values() if len(act.inputs) == 1)
-
 
 @dataclass(frozen=True)
 class Explanation:
@@ -100,13 +44,13 @@ class Explanation:
 
     @property
     def rank(self) -> tuple[Any, ...]:
-        """Fewest numbers to choose, not a copy of another entry, plainest numbers, parameters before scalings,
-        fewest parameters, oldest."""
+        """Fewest numbers to choose, fewest parameters, not a copy of another entry, plainest numbers,
+        parameters before scalings, oldest."""
         act, how = self.row.act, self.how
         numbers = [*self.parameters.values(), *(v for v in (how.a, how.b, how.c, how.d, how.e) if v not in (0.0, 1.0))]
         length = sum(len(number_text(abs(v))) for v in numbers)
-        return (self.complexity, act.same_as is not None, length, sum(map(abs, numbers)), how.changed,
-                len(act.params), self.row.year, self.name)  # fmt: skip
+        return (self.complexity, len(act.params), act.same_as is not None, length, sum(map(abs, numbers)),
+                how.changed, self.row.year, self.name)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -143,7 +87,8 @@ def _fixed(act: Activation) -> tuple[Expr, Expr | None]:
 def _explanation(row: Row, theta: Array, how: Transform, target: Target, tol: float) -> Explanation | None:
     """The fit as an explanation when it holds on the whole grid, its numbers rounded where that costs nothing."""
     best: Explanation | None = None
-    for digits in (17, 12, 9, 7):  # the shortest that still holds
+    # The shortest that still holds; no grid sees the place of a jump.
+    for digits in (17, 12) if row.jumps else (17, 12, 9, 7):
         def cut(v: float, digits: int = digits) -> float:
             return float(f"{v:.{digits}g}") + 0.0
         params = {k: cut(v) for k, v in zip(row.model.names, theta[:-2])}
@@ -166,11 +111,14 @@ def other_parameters(target: Target, tol: float) -> Fits:
         for row in rows:
             bound = match(row.pattern, tree, {})
             if bound is not None and set(bound) <= {row.act.inputs[0], *("#" + k for k in row.model.names)}:
-                params = [value_of(bound["#" + k]) if "#" + k in bound else row.act.defaults[k] for k in row.model.names]
-                got = _explanation(row, np.array([*params, 1.0, 0.0], dtype=float), Transform(), target, tol)
+                given = [value_of(bound["#" + k]) if "#" + k in bound else None for k in row.model.names]
+                theta = np.array([v if u is None else u for u, v in zip(given, row.model.defaults)] + [1.0, 0.0])
+                got = _explanation(row, theta, Transform(), target, tol)
                 if got is not None and _admitted(got):
                     exact[row.name] = got
     near: list[Explanation] = []
+    if any(e.complexity == 1 for e in exact.values()):  # nothing plainer is left to find
+        return Fits(tuple(exact.values()), ())
     problem = Problem(FIT, target.fit, Linear())
     rough = []
     for row in rows:
@@ -185,8 +133,7 @@ def other_parameters(target: Target, tol: float) -> Fits:
         if got is not None:
             exact[row.name] = _plainer(got, target, tol)
         else:
-            theta = [float(f"{v:.4g}") for v in last.theta[:-2]]
-            params = dict(zip(row.model.names, theta))
+            params = {k: float(f"{v:.4g}") for k, v in zip(row.model.names, last.theta)}
             y = row.model.at(CHECK, params)
             near.append(Explanation(row, params, Transform(), gap(target.check, y)))
     return Fits(tuple(sorted(exact.values(), key=lambda e: e.rank)), tuple(near))
@@ -230,13 +177,13 @@ def rescaled(target: Target, tol: float, fits: Fits) -> list[Explanation]:
             return []  # a constant is every entry times zero
         if float(np.abs(problem.rest).max()) < 1e-9:
             return []  # an affine function is every entry times zero, and a line
-        ranked = _ranked(problem, jumps)
+        order = ranked(problem, jumps)
         found = []
         rough = []
-        for row, looks in [(r, looks) for r, looks in ranked if r.act.same_as is None][:_LOOKED_AT]:
+        for row, looks in [(r, looks) for r, looks in order if r.act.same_as is None][:_LOOKED_AT]:
             n = len(row.model.names)
             starts = np.concatenate([np.tile(row.model.defaults, (len(looks), 1)), looks], 1)
-            rough.append((minimise(row.model, problem, starts, (n, n + 1), 4), row))
+            rough.append((minimise(row.model, problem, starts, (n, n + 1), 5), row))
         rough.sort(key=lambda t: t[0].residual)
         for first, row in rough[:_PROMISING]:
             n = len(row.model.names)
@@ -244,10 +191,10 @@ def rescaled(target: Target, tol: float, fits: Fits) -> list[Explanation]:
             got = _explanation(row, fine.theta, fine.how, target, tol)
             if got is not None:
                 found.append(_simpler(got, fine.theta, (n, n + 1), linear, target, tol))
-        found += _jumping(ranked, jumps, linear, target, tol)
+        found += _jumping(order, jumps, linear, target, tol)
         if found:
             return found
-        wanted = [(r, looks) for r, looks in ranked if r.model.names][: _PROMISING // 2]
+        wanted = [(r, looks) for r, looks in order if r.model.names][: _PROMISING // 2]
         for row, looks in wanted:
             starts = np.concatenate([np.tile(row.model.defaults, (len(looks), 1)), looks], 1)
             free = range(len(row.model.names) + 2)
@@ -262,34 +209,14 @@ def rescaled(target: Target, tol: float, fits: Fits) -> list[Explanation]:
     return []
 
 
-def _ranked(problem: Problem, jumps: Array) -> list[tuple[Row, Array]]:
-    """Entries by how well their best rough scaling fits, each with its three best."""
-    scored = []
-    for row in table():
-        if row.act.same_as is not None and not row.model.names:
-            continue  # as published it is another entry
-        share = _shares(problem, row.looks)
-        best = np.argsort(-share)[:3]
-        score, looks = float(share[best[0]]), _LOOKS[best]
-        if len(jumps):
-            aligned = _aligned(row, jumps)
-            if not len(aligned):
-                continue  # a continuous entry does not jump
-            theta = np.concatenate([np.tile(row.model.defaults, (len(aligned), 1)), aligned], 1)
-            share = _shares(problem, row.model.values(problem.x, theta))
-            best = np.argsort(-share)[:4]
-            score, looks = float(share[best[0]]), aligned[best]
-        scored.append((score, row, looks))
-    scored.sort(key=lambda t: -t[0])
-    return [(row, looks) for _, row, looks in scored]
-
-
 def _jumping(
-    ranked: list[tuple[Row, Array]], jumps: Array, linear: Linear, target: Target, tol: float
+    order: list[tuple[Row, Array]], jumps: Array, linear: Linear, target: Target, tol: float
 ) -> list[Explanation]:
     """Explanations by entries that jump, with a jump held on the function's first."""
     found = []
-    for row, looks in ranked[:_PROMISING] if len(jumps) else ():
+    for row, looks in order[:_PROMISING] if len(jumps) else ():
+        if row.act.same_as is not None:
+            continue
         n = len(row.model.names)
         for a, b in looks:
             problem = Problem(FIT, target.fit, linear, anchor=(float(jumps[0]), float(a * jumps[0] + b)))
@@ -302,29 +229,8 @@ def _jumping(
     return found
 
 
-def _shares(problem: Problem, v: Array) -> Array:
-    """How much of the function's square each row explains."""
-    v = np.where(np.isfinite(v), v, 0.0)
-    inner = v @ (problem.rest * problem.weight)
-    across = v @ (problem.q * problem.weight[:, None])
-    norm = (v * v) @ (problem.weight**2) - (across * across).sum(1)
-    return np.asarray(inner * inner / np.where(norm > 1e-12, norm, np.inf))
-
-
-def _aligned(row: Row, jumps: Array) -> Array:
-    """Scalings and shifts (a, b) that put a jump of the entry on a jump of the function; with two jumps each,
-    those that match both."""
-    own = [s for s in row.act.breakpoints() if row.jumps_at(s)][:8]
-    found = [(a * sign, s - a * sign * t) for s in own for t in jumps[:8] for a in _SCALES for sign in (1.0, -1.0)]
-    for t, u in zip(jumps, jumps[1:]):
-        for p, q in zip(own, own[1:]):
-            a = (q - p) / (u - t)
-            found += [(a, p - a * t), (-a, q + a * t)]
-    return np.array(found).reshape(-1, 2)
-
-
 def _simpler(
-    e: Explanation, theta: Array, free: tuple[int, ...] | range, linear: Linear, target: Target, tol: float
+    e: Explanation, theta: Array, free: Sequence[int], linear: Linear, target: Target, tol: float
 ) -> Explanation:
     """The same explanation with every number it does not need put back to its plain value."""
     model, free = e.row.model, tuple(free)

@@ -108,13 +108,14 @@ def find(spec: Any, *, tol: float = TOLERANCE, k: int = 5) -> Found:
         return Found(target.label, tuple(_gates(target))[:k])
     same = identical(target, tol)
     found = [_match(e, "identical") for e in same]
-    if not found:
+    if not found and not target.constant:
         fits = other_parameters(target, tol)
         told = list(fits.exact)
         if not told or told[0].complexity > 1:
             told += rescaled(target, tol, fits)
         told.sort(key=lambda e: e.rank)
-        found = [_match(e, KINDS[2] if e.how.changed else KINDS[1]) for e in told]
+        first = {e.name: e for e in reversed(told)}  # one explanation per entry, the simplest
+        found = [_match(e, KINDS[2] if e.how.changed else KINDS[1]) for e in told if first[e.name] is e]
         nearby = [*fits.near, *_defaults(target)]
     else:
         nearby = list(_defaults(target))

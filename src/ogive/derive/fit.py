@@ -51,6 +51,9 @@ class Transform:
         return text + _plus(self.e)
 
 
+PLAIN = Transform()
+
+
 def _times(factor: float, text: str) -> str:
     return text if factor == 1.0 else "-" + text if factor == -1.0 else f"{number_text(factor)}*{text}"
 
@@ -80,7 +83,7 @@ class Model:
         y = self.program.run([torch.from_numpy(inner), *fixed], torch.float64)
         return np.asarray(y.expand(inner.shape).numpy())
 
-    def at(self, x: Array, params: Mapping[str, float], how: Transform = Transform()) -> Array:  # noqa: B008
+    def at(self, x: Array, params: Mapping[str, float], how: Transform = PLAIN) -> Array:
         """``c f(a x + b) + d x + e`` with these parameters."""
         theta = np.array([[*(params.get(k, v) for k, v in self.act.defaults.items()), how.a, how.b]])
         y = self.values(x, theta)[0]
@@ -168,7 +171,8 @@ def minimise(model: Model, problem: Problem, starts: Array, free: Sequence[int],
         diagonal += damping[:, None] * diagonal + 1e-14 * (1.0 + diagonal.max(1, keepdims=True))
         step = -np.linalg.solve(normal, gradient[:, :, None])[:, :, 0]
         trial = theta.copy()
-        trial[:, cols] += np.clip(step, -8.0, 8.0)
+        reach = 0.5 * (0.5 + np.abs(trial[:, cols]))  # c*f(a*x + b) can be flat along a curve: no long jumps
+        trial[:, cols] += np.minimum(np.maximum(step, -reach), reach)
         trial = np.clip(trial, model.low, model.high)
         r2, jac2, cost2 = _look(model, problem, trial, cols)
         better = cost2 < cost
@@ -176,9 +180,9 @@ def minimise(model: Model, problem: Problem, starts: Array, free: Sequence[int],
         damping = np.where(better, damping * 0.05, damping * 8.0).clip(1e-12, 1e6)
         # An exact fit converges quadratically; a search that creeps is after a near one, good enough already.
         least = float(cost.min())
-        stalled = stalled + 1 if least > 0.98 * best_cost else 0
+        stalled = stalled + 1 if least > 0.8 * best_cost else 0
         best_cost = min(least, best_cost)
-        if least < floor or stalled >= 5:
+        if least < floor or stalled >= 4:
             break
     best = int(np.argmin(cost))
     v = model.values(problem.x, theta[best : best + 1])[0]

@@ -118,7 +118,7 @@ def _cuts(expr: Expr, act: Activation, values: dict[str, float]) -> list[float]:
     for node in expr.walk():
         for arg in node.args if len(node.args) == 1 else ():
             line = _affine(arg, act.inputs[0])
-            if line is None or line[0].op == "const" and abs(float(line[0].data or 0.0)) <= _STEEP:
+            if line is None or (line[0].op == "const" and abs(_number(line[0], values)) <= _STEEP):
                 continue
             slope, shift = (_number(part, values) for part in line)
             if abs(slope) > _STEEP and abs(shift / slope) <= REACH:

@@ -64,7 +64,8 @@ def expression(expr: Expr, inputs: Sequence[str] = ("x",)) -> str:
     operations, depth = size[expr]
     if operations > LONGEST or depth > DEEPEST:
         raise FormulaError(
-            f"the formula is too long to print: {operations} operations, {depth} deep (at most {LONGEST}, {DEEPEST})"
+            f"the formula is too long to print: {operations} operations, {depth} deep "
+            f"(at most {LONGEST} and {DEEPEST})"
         )
     return _Printer(inputs).show(spell_out(expr))[0]
 
@@ -280,8 +281,8 @@ class _Printer:
             elif wrapped[0].isdigit():
                 text += f" \\cdot {wrapped}"
             else:
-                text += (" \\, " if wrapped.startswith("\\mathrm") or (text.endswith("}") and "\\mathrm" in text[-24:])
-                         else " ") + wrapped  # fmt: skip
+                words = wrapped.startswith("\\mathrm") or (text.endswith("}") and "\\mathrm" in text[-24:])
+                text += (" \\, " if words else " ") + wrapped
         return text, RELATION if shown[-1][1] == RELATION else PRODUCT
 
     # Powers

@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -226,7 +227,7 @@ def _accelerate(s: list[float]) -> tuple[float, float]:
     best, change = s[-1], abs(s[-1] - s[-2])
     before, row = [0.0] * (len(s) + 1), list(s)
     for order in range(1, len(s)):
-        gaps = [b - a for a, b in zip(row, row[1:])]
+        gaps = [b - a for a, b in pairwise(row)]
         if any(g == 0.0 for g in gaps):
             break
         before, row = row, [before[i + 1] + 1.0 / g for i, g in enumerate(gaps)]

@@ -10,7 +10,8 @@ from ogive.derive.constants import recognised
 from ogive.expr import Expr, const
 from ogive.ops import OPS
 
-_SMALL = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi"
+_SMALL = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon "
+_SMALL += "phi chi psi"
 _GREEK = frozenset(f"{_SMALL} omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega".split())
 _SPELLED = {"lam": "\\lambda", "lambd": "\\lambda", "lambda_": "\\lambda", "eps": "\\varepsilon"}
 _LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψ", _SMALL.split())) | {
@@ -18,7 +19,9 @@ _LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψ", _SMALL.split
     "ε": "varepsilon",
     "φ": "varphi",
 }
-_LETTERS |= dict(zip("ΓΔΘΛΞΠΣΦΨΩ", "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega".split()))
+_LETTERS |= dict(
+    zip("ΓΔΘΛΞΠΣΦΨΩ", ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"))
+)
 
 
 def symbol(name: str) -> str:
@@ -38,8 +41,8 @@ def symbol(name: str) -> str:
         base, index = parts.groups()
         base = base.rstrip("_")
         if len(base) == 1 or base in _GREEK or base in _SPELLED:
-            short = len(index) == 1
-            return f"{symbol(base)}_{index if short else f'{{{index}}}' if index.isdigit() else f'{{{symbol(index)}}}'}"
+            shown = index if len(index) == 1 or index.isdigit() else symbol(index)
+            return f"{symbol(base)}_{shown}" if len(shown) == 1 else f"{symbol(base)}_{{{shown}}}"
     return _roman(name)
 
 

@@ -1,4 +1,4 @@
-"""What sampling shows of an activation: parity, monotonicity, range, kinks and jumps. Nothing here is certified."""
+"""What sampling shows of an activation: parity, monotonicity, range, kinks, jumps. Nothing is certified."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Observed:
     """What holds on samples of [-50, 50].
 
     ``parity`` is "odd", "even" or None; ``parity_proved`` says that it also follows from the formula.
-    ``monotone`` is "nondecreasing", "nonincreasing", "constant" or None. ``low`` and ``high`` are the least and
-    the greatest value seen, ``low_at`` and ``high_at`` where. ``defined`` is False where some sample has no
-    value.
+    ``monotone`` is "nondecreasing", "nonincreasing", "constant" or None. ``low`` and ``high`` are the least
+    and the greatest value seen, ``low_at`` and ``high_at`` where. ``defined`` is False where some sample has
+    no value.
     """
 
     parity: str | None

@@ -38,7 +38,7 @@ def sheet(d: Description) -> str:
         if len(head) + len(where) < WIDTH
         else [head, where.rjust(WIDTH)]
     )
-    lines += [*textwrap.wrap(act.note, WIDTH), ""]
+    lines += [*textwrap.wrap(act.note, WIDTH, break_on_hyphens=False), ""]
     inputs = ", ".join(act.inputs)
     lines += _row(f"f({inputs})", d.formula)
     lines += _row("LaTeX", d.latex)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Union
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +24,7 @@ from ogive.expr import Expr, var
 from ogive.kernels.program import Program, compile_program
 from ogive.ops import OPS
 
-Value = Union[Tensor, float]
+Value = Tensor | float
 
 
 def _narrow(expr: Expr, data: str) -> bool:
@@ -32,7 +32,7 @@ def _narrow(expr: Expr, data: str) -> bool:
     involves a number that a 16-bit dtype would move."""
     depth: dict[Expr, int] = {}
     for n in expr.walk():
-        if n.op == "var" and n.data != data or n.op == "const" and not float(n.data).is_integer():  # type: ignore[arg-type]
+        if (n.op == "var" and n.data != data) or (n.op == "const" and not float(n.data).is_integer()):  # type: ignore[arg-type]
             depth[n] = 1  # a parameter, or a constant that may round on the way in
         else:
             depth[n] = max((depth[a] for a in n.args), default=0) + (OPS[n.op].facts.rounds if n.args else 0)
@@ -222,7 +222,7 @@ class Elementwise(torch.autograd.Function):
 def apply(form: Form, dtype: torch.dtype, args: Sequence[Value], fast: bool = False) -> Tensor:
     """``form`` on ``args`` (tensors or numbers), differentiable to any order; ``fast`` trades the exact
     rounding for arithmetic in the dtype that a graph compiler fuses."""
-    return Elementwise.apply(form, dtype, fast, *args)  # type: ignore[no-untyped-call, no-any-return]
+    return Elementwise.apply(form, dtype, fast, *args)
 
 
 def result_dtype(name: str, inputs: Sequence[Any]) -> torch.dtype:

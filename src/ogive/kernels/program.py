@@ -68,13 +68,17 @@ class Program:
                 y = torch.where(torch.isnan(x), x, y)
         return y
 
-    def run_steps(self, inputs: Sequence[Tensor], dtype: torch.dtype, watch: Callable[..., None] | None = None) -> Tensor:
+    def run_steps(
+        self, inputs: Sequence[Tensor], dtype: torch.dtype, watch: Callable[..., None] | None = None
+    ) -> Tensor:
         slots: list[Any] = [*self.constants, *inputs]
         device = inputs[0].device if inputs else torch.device("cpu")
         for step in self.steps:
             args = [slots[i] for i in step.reads]
             if step.name == "where":  # two numbers alone would come out in the default dtype
-                args[1:] = [a if isinstance(a, Tensor) else torch.tensor(a, dtype=dtype, device=device) for a in args[1:]]
+                args[1:] = [
+                    a if isinstance(a, Tensor) else torch.tensor(a, dtype=dtype, device=device) for a in args[1:]
+                ]
             value = step.run(*args, *step.extra)
             if watch is not None:
                 watch(len(slots), args, value)
@@ -174,8 +178,11 @@ def _ends(program: Program, others: list[Tensor]) -> tuple[tuple[bool, bool], bo
         for i, s in ((0, 1.0), (1, -1.0)):
             path = torch.tensor([s * 1e15, s * 1e30, s * 3.7e45, s * FAR], dtype=torch.float64)
             v = program.run_steps([path, *others], torch.float64).expand(4)
-            grows = bool((v[1:].abs() > 1e3 * v[:-1].abs()).all())
-            settles = bool((v[1:] - v[:-1]).abs().max() <= 1e-9 * v.abs().max())
-            # A broken end takes its twin along where that is as good: a parameter may swap the two.
+            step = program.run_steps([1.37 * path, *others], torch.float64).expand(4) / v
+            # a power law grows by the same factor over every such step; x*sin(x) does not
+            grows = bool(
+                (v[1:].abs() > 1e3 * v[:-1].abs()).all() and (step - step[0]).abs().max() < 1e-3 * step[0].abs()
+            )
+            settles = bool((v[2:] - v[1:-1]).abs().max() <= 1e-9 * v.abs().max())
             far[i] = grows or (settles and bool(torch.isfinite(v).all()))
     return (far[0], far[1]), not bool(torch.isnan(at[2]))

@@ -20,7 +20,8 @@ __all__ = ["Act", "learn"]
 
 # Names that a module and its constructor use themselves.
 _TAKEN = {
-    "spec", "channels", "dim", "shape", "inplace", "device", "dtype", "entry", "fixed", "learned", "training",
+    "spec", "channels", "dim", "shape", "inplace", "device", "dtype",
+    "entry", "fixed", "learned", "training",
 }  # fmt: skip
 
 

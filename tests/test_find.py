@@ -1,0 +1,190 @@
+"""Recognition: published functions under other spellings, parameters, scalings; and functions that are new."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import ogive
+from ogive.derive.find import find
+from ogive.derive.fit import Transform
+from ogive.derive.target import CHECK, mismatch
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("x*tanh(log(1+exp(x)))", "mish"),
+        ("x/(1+exp(-x))", "silu"),
+        ("0.5*x*(1+erf(x/sqrt(2)))", "gelu"),
+        ("(exp(x)-exp(-x))/(exp(x)+exp(-x))", "tanh"),
+        ("max(x, 0)", "relu"),
+        ("x*min(max(x+3, 0), 6)/6", "hardswish"),
+        ("2*sigmoid(2*x) - 1", "tanh"),
+        ("x*exp(-exp(-x))", "golu"),
+        (nn.GELU(), "gelu"),
+        (nn.GELU(approximate="tanh"), "gelu_tanh"),
+        (nn.Mish(), "mish"),
+        (nn.Softshrink(), "softshrink"),
+        (nn.LogSigmoid(), "log_sigmoid"),
+        (F.silu, "silu"),
+        (F.softsign, "softsign"),
+        (torch.tanh, "tanh"),
+        (lambda x: x.clamp(-1, 1), "hardtanh"),
+        (lambda x: x * torch.erf(F.softplus(x)), "serf"),
+        ("gelu", "gelu"),
+        ("sugar", "sugar"),
+    ],
+    ids=str,
+)
+def test_identical(spec, name):
+    got = find(spec)
+    assert got.best is not None, got
+    assert (got.best.name, got.best.kind) == (name, "identical")
+    assert got.best.gap < 1e-8
+    assert got.best.cited in repr(got)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "params"),
+    [
+        ("x * sigmoid(1.5*x)", "swish", {"beta": 1.5}),
+        (lambda x: x * torch.sigmoid(1.5 * x), "swish", {"beta": 1.5}),
+        (nn.ELU(0.3), "elu", {"alpha": 0.3}),
+        (nn.LeakyReLU(0.2), "leaky_relu", {"negative_slope": 0.2}),
+        (nn.Softplus(beta=2.5), "softplus", {"beta": 2.5}),
+        (lambda x: F.softshrink(x, 0.8), "softshrink", {"lambd": 0.8}),
+        ("x + sin(2.5*x)**2/2.5", "snake", {"a": 2.5}),
+        ("(x + sqrt(x*x + 7))/2", "squareplus", {"b": 7.0}),
+    ],
+    ids=str,
+)
+def test_other_parameters(spec, name, params):
+    got = find(spec)
+    assert got.best is not None, got
+    assert (got.best.name, got.best.kind) == (name, "same formula with other parameters")
+    assert got.best.parameters == pytest.approx(params, rel=1e-8)
+
+
+def test_it_says_published_as():
+    assert repr(find("x*sigmoid(1.5*x)")).startswith(
+        "x*sigmoid(1.5*x): published as swish with beta = 1.5 (Ramachandran et al. 2017)"
+    )
+    assert repr(find("3*tanh(2*x)")).splitlines()[0].startswith("3*tanh(2*x): published as ")
+
+
+# c f(a x + b) + e of twenty entries; what is found must be the function, and name the entry among the answers.
+DISGUISES = [
+    ("tanh", 0.7, 0.3, -1.4, 0.2), ("sigmoid", -1.3, 0.5, 2.0, -1.0), ("relu", -1.89, -0.02, 1.7, -0.6),
+    ("elu", 1.2, -0.8, 0.6, 1.0), ("gelu", 0.8, 0.4, -2.0, 0.1), ("silu", 1.4, -0.3, 1.1, 0.9),
+    ("mish", -0.6, 0.2, 1.5, -0.3), ("softplus", 1.7, 1.0, 0.4, -2.0), ("softsign", 0.9, -0.7, 3.0, 0.5),
+    ("hardswish", 1.5, 0.6, -0.8, 0.0), ("golu", 0.75, -0.4, 1.25, 0.3), ("erf", -1.1, 0.9, 0.5, 0.5),
+    ("gaussian", 0.6, -0.5, 2.2, -1.1), ("arctan", 2.1, 0.35, 0.9, 0.4), ("hardshrink", -1.44, 0.48, 1.7, -0.6),
+    ("heaviside", -1.13, -0.49, 1.7, -0.6), ("mexican_hat", 0.65, 0.25, -1.6, 0.8), ("selu", 0.9, 0.5, 1.3, -0.2),
+    ("logish", 1.25, -0.6, 0.7, 0.4), ("asinh", -0.8, 1.1, 1.9, 0.6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "a", "b", "c", "e"), DISGUISES, ids=[d[0] for d in DISGUISES])
+def test_disguises(name, a, b, c, e):
+    f = ogive.get(name)
+    got = find(lambda x: c * f(a * x + b) + e)
+    assert name in [m.name for m in got.matches if m.kind != "near"], got
+    best = got.best
+    assert best is not None
+    rebuilt = ogive.get(best.name).with_params(**best.parameters)
+    how = best.transform
+    x = torch.from_numpy(CHECK)
+    y = how.c * rebuilt(how.a * x + how.b) + how.d * x + how.e
+    assert mismatch((c * f(a * x + b) + e).numpy(), y.numpy()) < 1e-8
+
+
+def test_a_slope_added_is_seen():
+    got = find("x*Phi(x) - 0.3*x")
+    assert got.best is not None
+    assert (got.best.name, got.best.transform) == ("gelu", Transform(d=-0.3))
+
+
+NOVEL = [
+    "x*sin(exp(-x*x))",
+    "x*sigmoid(x)*cos(x)",
+    "tanh(x) + 0.1*sin(3*x)",
+    "x*sigmoid(x**3)",
+    "log(1 + exp(x))*exp(-x*x)",
+    "where(x > 0, sqrt(x), tanh(x**3))",
+    "x/(1 + abs(x)**3)",
+    "x*tanh(exp(x))*sigmoid(-x)",
+    "relu(x)*sin(x) + 0.2*atan(x)",
+    "erf(x)*softplus(x + sin(x))",
+]
+
+
+@pytest.mark.parametrize("spec", NOVEL)
+def test_a_new_function_is_not_claimed(spec):
+    got = find(spec)
+    assert got.best is None, got
+    assert not got
+    assert "not in the catalogue" in repr(got)
+    assert got.near
+    assert all(m.gap > 1e-6 for m in got.near)
+    assert [m.gap for m in got.near] == sorted(m.gap for m in got.near)
+
+
+def test_a_constant_is_nothing_published():
+    assert find(lambda x: 0 * x + 3).best is None
+
+
+def test_gates_are_compared_as_they_are():
+    assert find("x*sigmoid(x)*y").best.name == "swiglu"
+    assert find("x*y*y").best is None
+
+
+def test_k_and_dict():
+    got = find("x*sigmoid(x)", k=2)
+    assert len(got.matches) == 2
+    told = json.loads(json.dumps(got.to_dict()))
+    assert told["found"] is True
+    assert told["matches"][0]["name"] == "silu"
+
+
+def test_an_act_module_with_learned_parameters():
+    act = ogive.Act("swish", beta=1.25)
+    got = find(act)
+    assert got.best.name == "swish"
+    assert got.best.parameters == pytest.approx({"beta": 1.25}, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        (3, "int: '3'"),
+        (lambda x: x.sum(), "shape"),
+        (lambda x: torch.softmax(x, 0), "softmax"),
+        (lambda x: torch.rand_like(x), "random"),
+        (lambda x: "text", "str"),
+        (lambda x: x @ torch.ones(7), "failed"),
+        (nn.Linear(4, 4), "Linear"),
+    ],
+    ids=range(7),
+)
+def test_what_is_not_a_function_of_one_number_is_refused(spec, said):
+    with pytest.raises(ogive.InputError, match=said):
+        find(spec)
+
+
+def test_bad_options():
+    with pytest.raises(ogive.ParameterError, match="k=0"):
+        find("relu", k=0)
+    with pytest.raises(ogive.ParameterError, match="tol"):
+        find("relu", tol="small")
+    with pytest.raises(ogive.UnknownName, match="gelu"):
+        find("gleu")
+
+
+def test_transform_text():
+    assert Transform(a=-1.0, b=-0.5, c=2.0, d=-0.25, e=1.0).text("f") == "2*f(-x - 0.5) - 0.25*x + 1"
+    assert Transform().changed == 0
