@@ -138,6 +138,12 @@ def test_a_constant_is_nothing_published():
     assert find(lambda x: 0 * x + 3).best is None
 
 
+def test_a_line_is_the_identity_rescaled():
+    got = find(lambda x: 3 * x + 1)
+    assert got.best is not None
+    assert (got.best.name, got.best.transform) == ("identity", Transform(c=3.0, e=1.0))
+
+
 def test_gates_are_compared_as_they_are():
     assert find("x*sigmoid(x)*y").best.name == "swiglu"
     assert find("x*y*y").best is None

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakValueDictionary
@@ -159,7 +160,7 @@ class Activation:
                     f"{self.label}: parameter {key}={value.dtype} tensor; it takes floating point"
                 )
             return value
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise ParameterError(f"{self.label}: parameter {key}={value!r}; it takes a number or a tensor")
         if not self.params[key].admits(float(value)):
             inside = self.params[key].interval

@@ -23,7 +23,7 @@ def _switches(expr: Expr) -> list[Expr]:
     return found
 
 
-def _affine(expr: Expr, name: str) -> tuple[Expr, Expr] | None:
+def affine(expr: Expr, name: str) -> tuple[Expr, Expr] | None:
     """(slope, intercept) when ``expr`` is affine in ``name``, else None."""
     parts: dict[Expr, tuple[Expr, Expr] | None] = {}
     zero, one = tree.const(0.0), tree.const(1.0)
@@ -53,7 +53,8 @@ def _affine(expr: Expr, name: str) -> tuple[Expr, Expr] | None:
 
 
 def breakpoints(expr: Expr, name: str, params: Mapping[str, float]) -> list[float]:
-    """Zeros of every switching argument in [-REACH, REACH], sorted and distinct."""
+    """Zeros of every switching argument in [-REACH, REACH], sorted and distinct. Of a gate, those that do not
+    depend on the other input."""
     from ogive.kernels.program import compile_program
 
     def number(e: Expr) -> float:
@@ -61,21 +62,20 @@ def breakpoints(expr: Expr, name: str, params: Mapping[str, float]) -> list[floa
         run = compile_program(e, ("_", *names), tuple(params.values()))
         zero = torch.zeros(1, dtype=torch.float64)
         return float(
-            run.run([zero, *(torch.tensor(v, dtype=torch.float64) for v in params.values())], torch.float64)[
-                0
-            ]
+            run.run([zero, *(torch.tensor(v, dtype=torch.float64) for v in params.values())], torch.float64)[0]
         )
 
     found: set[float] = set()
-    for switch in _switches(expr):
-        line = _affine(switch, name)
+    known = {name, *params}
+    for switch in (s for s in _switches(expr) if s.variables() <= known):
+        line = affine(switch, name)
         if line is not None:
             slope, intercept = number(line[0]), number(line[1])
             if slope != 0.0:
                 found.add(-intercept / slope + 0.0)
             continue
         found.update(_roots(switch, name, params))
-    steps = [n for n in expr.walk() if n.op in _STEPS]
+    steps = [n for n in expr.walk() if n.op in _STEPS and n.variables() <= known]
     for n in steps:
         found.update(_roots_of_steps(n, name, params))
     return sorted(p for p in found if abs(p) <= REACH)
@@ -119,9 +119,10 @@ def _roots_of_steps(node: Expr, name: str, params: Mapping[str, float]) -> list[
     program, fixed = _sampler(node, name, params)
     x = _grid()
     v = program.run([x, *fixed], torch.float64).expand_as(x)  # type: ignore[attr-defined]
-    found: list[float] = []
-    for i in (v[1:] != v[:-1]).nonzero().flatten().tolist():
-        level = tree.sub(node, tree.const(float(v[i] + v[i + 1]) / 2))
-        inner, inner_fixed = _sampler(level, name, params)
-        found.append(float(_bisect(inner, inner_fixed, x[i : i + 1], x[i + 1 : i + 2])[0]))
-    return found
+    jumps = (v[1:] != v[:-1]).nonzero().flatten()
+    lo, hi, before = x[jumps], x[jumps + 1], v[jumps]
+    for _ in range(64):  # halvings reach neighbouring doubles; the first after the jump is kept
+        mid = 0.5 * (lo + hi)
+        same = program.run([mid, *fixed], torch.float64).expand_as(mid) == before  # type: ignore[attr-defined]
+        lo, hi = torch.where(same, mid, lo), torch.where(same, hi, mid)
+    return [float(p) for p in hi]

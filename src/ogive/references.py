@@ -40,7 +40,13 @@ class Reference:
         return f"{who} {self.year}" if self.year is not None else who
 
     def __str__(self) -> str:
-        parts = [", ".join(self.authors), str(self.year or ""), self.title, self.venue, self.identifier]
+        parts = [
+            ", ".join(spoken_name(a) for a in self.authors),
+            str(self.year or ""),
+            self.title,
+            self.venue,
+            self.identifier,
+        ]
         return ". ".join(p for p in parts if p)
 
     def to_dict(self) -> dict[str, Any]:
@@ -182,6 +188,12 @@ def _person(text: str) -> str:
 def family_name(author: str) -> str:
     """``Ramachandran`` of ``Ramachandran, Prajit``."""
     return author.split(",")[0].strip()
+
+
+def spoken_name(author: str) -> str:
+    """``Prajit Ramachandran`` of ``Ramachandran, Prajit``."""
+    family, _, given = author.partition(",")
+    return f"{given.strip()} {family.strip()}".strip()
 
 
 _VENUES = ("journal", "booktitle", "publisher", "howpublished", "institution", "school")

@@ -91,7 +91,15 @@ KNOWN = {
 @pytest.mark.parametrize(("spec", "want"), KNOWN.items())
 def test_known_limits(spec, want):
     got = limits(spec)
-    told = (got.minus.value, got.minus.slope, got.value, got.left.slope, got.right.slope, got.plus.value, got.plus.slope)
+    told = (
+        got.minus.value,
+        got.minus.slope,
+        got.value,
+        got.left.slope,
+        got.right.slope,
+        got.plus.value,
+        got.plus.slope,
+    )
     for a, b in zip(told, want):
         assert a == (None if b is None else pytest.approx(b, rel=1e-12, abs=1e-12)), (told, want)
     line = got.plus.asymptote

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -13,9 +13,26 @@ from ogive.activation import Activation
 from ogive.errors import OgiveError, UnknownName, closest
 
 
-@lru_cache(maxsize=1)
-def entries() -> MappingProxyType[str, Activation]:
+# Plain dictionaries, filled once: a graph compiler can read them where it could not run the loading.
+_entries: dict[str, Activation] = {}
+_aliases: dict[str, str] = {}
+
+
+def entries() -> Mapping[str, Activation]:
     """Every entry by name, family by family."""
+    if not _entries:
+        _load()
+    return MappingProxyType(_entries)
+
+
+def aliases() -> Mapping[str, str]:
+    """Every other spelling and the entry it means."""
+    if not _entries:
+        _load()
+    return MappingProxyType(_aliases)
+
+
+def _load() -> None:
     found: dict[str, Activation] = {}
     for module in pkgutil.iter_modules(__path__):
         family = importlib.import_module(f"{__name__}.{module.name}")
@@ -23,25 +40,22 @@ def entries() -> MappingProxyType[str, Activation]:
             mine = isinstance(value, Activation) and value.family == module.name and value.name
             if mine and found.setdefault(value.name, value) is not value:
                 raise OgiveError(f"two entries are called {value.name!r}")
-    return MappingProxyType(found)
-
-
-@lru_cache(maxsize=1)
-def aliases() -> MappingProxyType[str, str]:
-    """Every other spelling and the entry it means."""
     table: dict[str, str] = {}
-    for entry in entries().values():
+    for entry in found.values():
         for alias in entry.aliases:
-            if alias in entries() or table.setdefault(alias, str(entry.name)) != entry.name:
+            if alias in found or table.setdefault(alias, str(entry.name)) != entry.name:
                 raise OgiveError(f"the alias {alias!r} of {entry.name!r} already means something else")
-    return MappingProxyType(table)
+    _aliases.update(table)
+    _entries.update(found)
 
 
 def lookup(name: str) -> Activation:
     """The entry called ``name``, by name or alias. Raises :class:`UnknownName` with the three closest."""
-    found = entries().get(name) or entries().get(aliases().get(name, ""))
+    if not _entries:
+        _load()
+    found = _entries.get(_aliases.get(name, name))
     if found is None:
-        near = closest(name, [*entries(), *aliases()])
+        near = closest(name, [*_entries, *_aliases])
         raise UnknownName(f"no activation is called {name!r}; the closest are {', '.join(near)}")
     return found
 

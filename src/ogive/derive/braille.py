@@ -38,8 +38,7 @@ def braille(x: Array, y: Array, low: float, high: float, columns: int, rows: int
     lines = []
     for r in range(rows):
         cells = [
-            sum(_BITS[c][d] for c in (0, 1) for d in range(4) if dots[4 * r + d, 2 * k + c])
-            for k in range(columns)
+            sum(_BITS[c][d] for c in (0, 1) for d in range(4) if dots[4 * r + d, 2 * k + c]) for k in range(columns)
         ]
         lines.append("".join(chr(0x2800 + bits) for bits in cells))
     return lines

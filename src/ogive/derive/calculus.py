@@ -25,10 +25,8 @@ def derivative(spec: Any, order: int = 1) -> Activation:
         raise ParameterError(f"derivative of {act.label}: order={order!r}; it takes an integer from 0")
     expr = act.expr
     for i in range(order):
-        if i == 0 and act.backward is not None:
-            expr = simplify(act.backward)
-        else:
-            expr = differentiate(expr, act.inputs[0])
+        declared = act.backward if i == 0 else None
+        expr = differentiate(expr, act.inputs[0]) if declared is None else simplify(declared)
     if order == 0:
         return act
     free = expr.variables()

@@ -51,9 +51,7 @@ def trace(
         else:
             if pieces:
                 at = plainest(a)
-                jumps.append(
-                    (a, float(pieces[-1][1][-1]), float(values(act, np.array([at]))[0]), float(y[0]))
-                )
+                jumps.append((a, float(pieces[-1][1][-1]), float(values(act, np.array([at]))[0]), float(y[0])))
             pieces.append((x, y))
     mark = _PRIMES[order]
     name = f"{label}{mark}" if label.replace("_", "").isalnum() else f"({label}){mark}" if mark else label
@@ -75,9 +73,7 @@ def _finite(x: Array, y: Array) -> list[tuple[Array, Array]]:
         steep = np.abs(np.diff(y)) > 100 * (1.0 + np.median(np.abs(y[~bad]))) if (~bad).any() else leap
     cut = np.flatnonzero(leap & steep) + 1
     out = []
-    for part in np.split(
-        np.arange(len(x)), np.unique(np.concatenate([cut, np.flatnonzero(np.diff(bad)) + 1]))
-    ):
+    for part in np.split(np.arange(len(x)), np.unique(np.concatenate([cut, np.flatnonzero(np.diff(bad)) + 1]))):
         if len(part) > 1 and not bad[part[0]]:
             out.append((x[part], y[part]))
     return out

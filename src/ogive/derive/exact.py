@@ -55,18 +55,14 @@ class Oracle:
                     return got
         finally:
             self.flint.ctx.prec = before
-        raise OgiveError(
-            f"{self.act.label} at x = {x!r}: no precision up to {PRECISIONS[-1]} bits decides the value"
-        )
+        raise OgiveError(f"{self.act.label} at x = {x!r}: no precision up to {PRECISIONS[-1]} bits decides the value")
 
     def _sharp(self, v: Any) -> bool:
         if not v.is_finite():
             return False
         mid, rad = abs(v.mid()), v.rad()
         # Below 2**-1200 nothing a double can hold depends on the digits.
-        return bool(
-            rad == 0 or rad * (self.flint.arb(2) ** self.bits) < mid or mid + rad < self.flint.arb(2) ** -1200
-        )
+        return bool(rad == 0 or rad * (self.flint.arb(2) ** self.bits) < mid or mid + rad < self.flint.arb(2) ** -1200)
 
     def _series(self, x: float, others: tuple[float, ...]) -> list[Any]:
         flint, length = self.flint, self.order + 1

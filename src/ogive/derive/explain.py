@@ -24,6 +24,7 @@ TOLERANCE = 1e-9
 _PROMISING = 16  # entries that are refined in a stage
 _LOOKED_AT = 56  # of which a few steps are tried
 
+
 @dataclass(frozen=True)
 class Explanation:
     """``row`` at ``parameters`` (those that are not the defaults), transformed; ``gap`` for |x| <= 8."""
@@ -89,8 +90,10 @@ def _explanation(row: Row, theta: Array, how: Transform, target: Target, tol: fl
     best: Explanation | None = None
     # The shortest that still holds; no grid sees the place of a jump.
     for digits in (17, 12) if row.jumps else (17, 12, 9, 7):
+
         def cut(v: float, digits: int = digits) -> float:
             return float(f"{v:.{digits}g}") + 0.0
+
         params = {k: cut(v) for k, v in zip(row.model.names, theta[:-2])}
         a, b, c, d, e = (cut(v) if abs(v) > 1e-11 else 0.0 for v in (how.a, how.b, how.c, how.d, how.e))
         with np.errstate(all="ignore"):
@@ -167,16 +170,19 @@ def _plainer(e: Explanation, target: Target, tol: float) -> Explanation:
     return e
 
 
-def rescaled(target: Target, tol: float, fits: Fits) -> list[Explanation]:
+def straight(target: Target, tol: float) -> Explanation | None:
+    """A straight line as the scaled and shifted identity; many entries reach it in the limit, which says nothing."""
+    how = Problem(FIT, target.fit, Linear(slope=True, shift=True)).factors(np.zeros_like(FIT))
+    row = next(r for r in table() if r.name == "identity")
+    return _explanation(row, row.model.start, Transform(c=how.d, e=how.e), target, tol)
+
+
+def rescaled(target: Target, tol: float) -> list[Explanation]:
     """Entries that are the function scaled and shifted: as published first, then with parameters too."""
     jumps = target.jumps()
     for slope in (False, True):
         linear = Linear(scale=True, slope=slope, shift=True)
         problem = Problem(FIT, target.fit, linear)
-        if float(np.abs(problem.rest).max()) < 1e-9 and not slope:
-            return []  # a constant is every entry times zero
-        if float(np.abs(problem.rest).max()) < 1e-9:
-            return []  # an affine function is every entry times zero, and a line
         order = ranked(problem, jumps)
         found = []
         rough = []
@@ -255,5 +261,3 @@ def _simpler(
         if got is not None and got.complexity <= e.complexity:
             e, theta, linear = got, fitted.theta, fewer_factors
     return e
-
-

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ogive.derive.explain import TOLERANCE, Explanation, identical, other_parameters, rescaled, table
+from ogive.derive.candidates import table
+from ogive.derive.explain import TOLERANCE, Explanation, Fits, identical, other_parameters, rescaled, straight
 from ogive.derive.fit import Transform
 from ogive.derive.target import Target, gap
 from ogive.errors import ParameterError
@@ -97,7 +98,7 @@ def find(spec: Any, *, tol: float = TOLERANCE, k: int = 5) -> Found:
     >>> find("x * sigmoid(1.5 * x)").best.parameters
     {'beta': 1.5}
     >>> find("x * sin(exp(-x * x))")  # doctest: +ELLIPSIS
-    x*sin(exp(-(x*x))): not in the catalogue...
+    x*sin(exp(-x*x)): not in the catalogue...
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ParameterError(f"find: k={k!r}; it takes a whole number from 1")
@@ -108,20 +109,20 @@ def find(spec: Any, *, tol: float = TOLERANCE, k: int = 5) -> Found:
         return Found(target.label, tuple(_gates(target))[:k])
     same = identical(target, tol)
     found = [_match(e, "identical") for e in same]
+    nearby: list[Explanation] = []
     if not found and not target.constant:
-        fits = other_parameters(target, tol)
+        line = straight(target, tol)
+        fits = Fits((line,), ()) if line else other_parameters(target, tol)
         told = list(fits.exact)
-        if not told or told[0].complexity > 1:
-            told += rescaled(target, tol, fits)
+        if not line and (not told or told[0].complexity > 1):
+            told += rescaled(target, tol)
         told.sort(key=lambda e: e.rank)
         first = {e.name: e for e in reversed(told)}  # one explanation per entry, the simplest
         found = [_match(e, KINDS[2] if e.how.changed else KINDS[1]) for e in told if first[e.name] is e]
-        nearby = [*fits.near, *_defaults(target)]
-    else:
-        nearby = list(_defaults(target))
+        nearby += fits.near
     names = {m.name for m in found}
     near: dict[str, Explanation] = {}
-    for e in sorted(nearby, key=lambda e: e.gap):
+    for e in sorted([*nearby, *_defaults(target)], key=lambda e: e.gap):
         if e.name not in names and e.gap < math.inf:
             near.setdefault(e.name, e)
     found += [_match(e, "near") for e in near.values()]
@@ -159,5 +160,3 @@ def _gates(target: Target) -> Iterable[Match]:
         if simplify(theirs) is mine or float(np.abs(value - z).max()) <= TOLERANCE * (1.0 + float(np.abs(z).max())):
             yield Match(name, "identical", {}, Transform(), float(np.abs(value - z).max()),
                         "; ".join(cited(c) for c in act.cite))  # fmt: skip
-
-

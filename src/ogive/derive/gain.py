@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
-from ogive.breaks import _affine, breakpoints
+from ogive.breaks import affine, breakpoints
 from ogive.derive.gauss import REACH, Moment, expectation
 from ogive.diff import differentiate
 from ogive.errors import InputError, OgiveError, ParameterError
@@ -117,7 +117,7 @@ def _cuts(expr: Expr, act: Activation, values: dict[str, float]) -> list[float]:
     found = breakpoints(expr, act.inputs[0], values)
     for node in expr.walk():
         for arg in node.args if len(node.args) == 1 else ():
-            line = _affine(arg, act.inputs[0])
+            line = affine(arg, act.inputs[0])
             if line is None or (line[0].op == "const" and abs(_number(line[0], values)) <= _STEEP):
                 continue
             slope, shift = (_number(part, values) for part in line)

@@ -49,9 +49,7 @@ def latex(spec: Any, *, params: str = "symbols") -> str:
     """
     act = get(spec)
     if params not in ("symbols", "values"):
-        raise ParameterError(
-            f"latex of {act.name or 'a formula'}: params={params!r}; it takes 'symbols' or 'values'"
-        )
+        raise ParameterError(f"latex of {act.name or 'a formula'}: params={params!r}; it takes 'symbols' or 'values'")
     return expression(act.fixed().written if params == "values" else act.written, act.inputs)
 
 
@@ -64,8 +62,7 @@ def expression(expr: Expr, inputs: Sequence[str] = ("x",)) -> str:
     operations, depth = size[expr]
     if operations > LONGEST or depth > DEEPEST:
         raise FormulaError(
-            f"the formula is too long to print: {operations} operations, {depth} deep "
-            f"(at most {LONGEST} and {DEEPEST})"
+            f"the formula is too long to print: {operations} operations, {depth} deep (at most {LONGEST} and {DEEPEST})"
         )
     return _Printer(inputs).show(spell_out(expr))[0]
 
@@ -192,9 +189,7 @@ class _Printer:
     def fraction(self, head: str, over: list[Factor], foot: str, under: list[Factor], inline: bool) -> Piece:
         simple = [f for f in over if f[0].op == "var"]
         rest = [f for f in over if f[0].op != "var"]
-        lone = (
-            len(rest) == 1 and not simple and (bool(under) or (not head and rest[0][0].op in ("add", "sub")))
-        )
+        lone = len(rest) == 1 and not simple and (bool(under) or (not head and rest[0][0].op in ("add", "sub")))
         if lone or any(self.data(b) for b, _ in under):
             simple, rest = over, []  # all of it above the line
         top, top_level = self.join(head, simple)
@@ -232,9 +227,7 @@ class _Printer:
             elif c is not None and (e.is_integer() or node.args[0].op == "sqrt"):
                 stack.append((node.args[0], e * c))
             elif node.op == "sqrt":
-                stack.append((node.args[0], e * 0.5)) if node.args[0].op != "const" else self.gather(
-                    powers, node, e
-                )
+                stack.append((node.args[0], e * 0.5)) if node.args[0].op != "const" else self.gather(powers, node, e)
             else:
                 self.gather(powers, node, e)
         merged: dict[Expr, list[float]] = {}

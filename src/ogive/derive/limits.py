@@ -21,7 +21,7 @@ from torch import Tensor
 from ogive.activation import Activation
 from ogive.diff import differentiate
 from ogive.errors import InputError, OgiveError, ParameterError
-from ogive.expr import Expr
+from ogive.expr import Expr, const, var
 from ogive.kernels.program import compile_program
 from ogive.lookup import get
 
@@ -77,7 +77,8 @@ class Limits:
         def side(name: str, s: Side) -> str:
             line = ""
             if s.asymptote is not None and s.asymptote[0]:
-                line = f", asymptote {s.asymptote[0]:.12g}*x + {s.asymptote[1]:.12g}".replace("+ -", "- ")
+                a, b = (const(float(f"{v:.12g}")) for v in s.asymptote)
+                line = f", asymptote {a * var('x') + b}"
             return f"{name}: {_text(s.value)} (slope {_text(s.slope)}{line})"
 
         slopes = f"{_text(self.left.slope)} | {_text(self.right.slope)}" if self.kink else _text(self.slope)
@@ -108,7 +109,7 @@ def limits(spec: Any, **params: float) -> Limits:
     :class:`~ogive.errors.OgiveError` where the formula gives NaN on the way.
 
     >>> limits("gelu")
-    Limits(gelu: -inf: 0 (slope 0); 0: 0 (slope 0.5); +inf: inf (slope 1, asymptote 1*x + 0))
+    Limits(gelu: -inf: 0 (slope 0); 0: 0 (slope 0.5); +inf: inf (slope 1, asymptote x))
     >>> limits("arctan").closed["plus.value"], limits("relu").kink, limits("sine").plus.value
     ('pi/2', True, None)
     """

@@ -19,9 +19,7 @@ _LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψ", _SMALL.split
     "ε": "varepsilon",
     "φ": "varphi",
 }
-_LETTERS |= dict(
-    zip("ΓΔΘΛΞΠΣΦΨΩ", ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega"))
-)
+_LETTERS |= dict(zip("ΓΔΘΛΞΠΣΦΨΩ", ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Phi", "Psi", "Omega")))
 
 
 def symbol(name: str) -> str:

@@ -29,15 +29,9 @@ def sheet(d: Description) -> str:
     """Title, formulas, picture beside facts, parameters, source."""
     act = d.activation
     year = f"{d.citations[0].short}" if d.citations else "a formula of one's own"
-    head = " ".join(
-        filter(None, [act.name or "unnamed", f"(also {', '.join(act.aliases)})" if act.aliases else ""])
-    )
+    head = " ".join(filter(None, [act.name or "unnamed", f"(also {', '.join(act.aliases)})" if act.aliases else ""]))
     where = f"{act.family.replace('_', ' ')}, {year}" if act.family and d.citations else year
-    lines = (
-        [head + where.rjust(WIDTH - len(head))]
-        if len(head) + len(where) < WIDTH
-        else [head, where.rjust(WIDTH)]
-    )
+    lines = [head + where.rjust(WIDTH - len(head))] if len(head) + len(where) < WIDTH else [head, where.rjust(WIDTH)]
     lines += [*textwrap.wrap(act.note, WIDTH, break_on_hyphens=False), ""]
     inputs = ", ".join(act.inputs)
     lines += _row(f"f({inputs})", d.formula)
