@@ -47,7 +47,7 @@ def main() -> None:
     x, g = torch.randn(args.n).to(dtype), torch.randn(args.n).to(dtype)
     out = torch.empty_like(x)
     leaf = x.clone().requires_grad_()
-    print(f"{args.dtype}, n = {args.n}, {args.threads} thread(s); times as multiples of copy_ and of torch's function")
+    print(f"{args.dtype}, n = {args.n}, {args.threads} thread(s); multiples of copy_ and of torch's function")
     print(f"{'':<10} {'f/copy':>7} {'f/torch':>8} {'f+b/torch':>10}")
     for name, native in NATIVE.items():
         ours = ogive.get(name)
@@ -62,9 +62,8 @@ def main() -> None:
             for k, f in runs.items():
                 times[k].append(seconds(f, 2))
         t = {k: sorted(v)[len(v) // 4] for k, v in times.items()}
-        print(
-            f"{name:<10} {t['ours'] / t['copy']:>7.1f} {t['ours'] / t['native']:>8.2f} {t['ours fb'] / t['native fb']:>10.2f}"
-        )
+        ratios = t["ours"] / t["copy"], t["ours"] / t["native"], t["ours fb"] / t["native fb"]
+        print("{:<10} {:>7.1f} {:>8.2f} {:>10.2f}".format(name, *ratios))
 
 
 if __name__ == "__main__":

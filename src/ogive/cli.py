@@ -41,9 +41,7 @@ def compare(
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of each trial.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Examples in a step.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Shifts every seed.")] = None,
-    gain: Annotated[
-        bool | None, typer.Option("--gain/--no-gain", help="Weights by the activation's gain.")
-    ] = None,
+    gain: Annotated[bool | None, typer.Option("--gain/--no-gain", help="Weights by the activation's gain.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Worker processes; all CPUs by default.")] = None,
     on: Annotated[str | None, typer.Option(help="ray, or ray://host:port.")] = None,
     out: Annotated[Path, typer.Option(help="Directory of the results.")] = Path("ogive-compare"),
@@ -51,7 +49,7 @@ def compare(
 ) -> None:
     """Which activation should I use here? Trains each one fairly and says what can be told apart.
 
-    Without arguments: six activations on six small tasks of real data, under five minutes on two cores.
+    Without arguments: five activations on six small tasks of real data, under five minutes on two cores.
     """
     from rich.console import Console
 

@@ -12,7 +12,6 @@ from typing import Any
 from ogive.activation import Activation
 from ogive.errors import OgiveError, UnknownName, closest
 
-
 # Plain dictionaries, filled once: a graph compiler can read them where it could not run the loading.
 _entries: dict[str, Activation] = {}
 _aliases: dict[str, str] = {}

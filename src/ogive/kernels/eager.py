@@ -109,13 +109,18 @@ def evaluate(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value]) 
 
 def _whole(form: Form, dtype: torch.dtype, wide: torch.dtype, like: Tensor, args: Sequence[Value]) -> Tensor:
     ready = [a.to(wide) if isinstance(a, Tensor) else torch.tensor(a, dtype=wide, device=like.device) for a in args]
-    shape = torch.broadcast_shapes(*(t.shape for t in ready))
+    shape = _broadcast(ready)
     y = form.program.run(ready, wide, dtype)
     if y.shape != shape:  # the formula ignores an input
         y = y.expand(shape).contiguous()
     elif any(y is t for t in ready):
         y = y.clone()  # the identity must not return its input
     return y.to(dtype)
+
+
+def _broadcast(tensors: Sequence[Tensor]) -> torch.Size:
+    # torch.broadcast_shapes would import sympy for this
+    return tensors[0].shape if len(tensors) == 1 else torch.broadcast_tensors(*tensors)[0].shape
 
 
 # A large tensor goes through the program in pieces whose float64 temporaries stay in the second-level cache.
@@ -199,8 +204,7 @@ class Elementwise(torch.autograd.Function):
                 total = term if total is None else total + term
         if total is None:
             tensors = [a for a in args if isinstance(a, Tensor)]
-            shape = torch.broadcast_shapes(*(a.shape for a in tensors))
-            total = torch.zeros(shape, dtype=ctx.dtype, device=tensors[0].device)
+            total = torch.zeros(_broadcast(tensors), dtype=ctx.dtype, device=tensors[0].device)
         return total
 
     @staticmethod
