@@ -27,6 +27,20 @@ _FAR = {torch.float64: FAR, torch.float32: 1e12, torch.bfloat16: 1e12, torch.flo
 _ROUND_FAR_TO_INF = (torch.float32, torch.bfloat16, torch.float16)
 
 
+_numbers: dict[tuple[float, torch.dtype, torch.device], Tensor] = {}
+
+
+def number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """``value`` as a 0-d tensor, kept: making one costs as much as adding two small tensors."""
+    key = (value, dtype, device)
+    found = _numbers.get(key)
+    if found is None or torch._C._len_torch_dispatch_stack():  # under a mode, its own kind of tensor
+        found = torch.tensor(value, dtype=dtype, device=device)
+        if type(found) is Tensor and not found.is_inference() and len(_numbers) < 4096:
+            _numbers[key] = found
+    return found
+
+
 @dataclass(frozen=True)
 class Step:
     """One primitive: reads slots, appends one; ``drop`` lists the slots nobody reads later."""
@@ -76,9 +90,7 @@ class Program:
         for step in self.steps:
             args = [slots[i] for i in step.reads]
             if step.name == "where":  # two numbers alone would come out in the default dtype
-                args[1:] = [
-                    a if isinstance(a, Tensor) else torch.tensor(a, dtype=dtype, device=device) for a in args[1:]
-                ]
+                args[1:] = [a if isinstance(a, Tensor) else number(a, dtype, device) for a in args[1:]]
             value = step.run(*args, *step.extra)
             if watch is not None:
                 watch(len(slots), args, value)
