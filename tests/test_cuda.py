@@ -17,7 +17,9 @@ NAMES = sorted(n for n, e in catalogue.entries().items() if len(e.inputs) == 1)
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_cuda_agrees_with_cpu(name, dtype):
     entry = ogive.get(name)
-    x = torch.cat([torch.linspace(-30, 30, 4001), torch.tensor([3e4, -3e4, torch.inf, -torch.inf, torch.nan])]).to(dtype)
+    x = torch.cat([torch.linspace(-30, 30, 4001), torch.tensor([3e4, -3e4, torch.inf, -torch.inf, torch.nan])]).to(
+        dtype
+    )
     here, there = (x.to(d).requires_grad_() for d in ("cpu", "cuda"))
     a, b = entry(here), entry(there)
     # both round once from float64, whose own last place may differ

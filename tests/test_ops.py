@@ -34,9 +34,7 @@ def test_rows_are_complete():
         assert op.name == name and op.arity in (1, 2, 3)
         for column in (op.diff, op.torch, op.exact):
             assert callable(column), (name, column)
-        assert all(f"{{{i}}}" in op.latex for i in range(op.arity)), (
-            f"{name}: {op.latex} leaves an argument out"
-        )
+        assert all(f"{{{i}}}" in op.latex for i in range(op.arity)), f"{name}: {op.latex} leaves an argument out"
 
 
 @pytest.mark.parametrize("op", UNARY, ids=lambda o: o.name)

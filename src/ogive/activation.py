@@ -39,9 +39,7 @@ class Param:
 
     def __post_init__(self) -> None:
         if self.share not in SHARING:
-            raise ParameterError(
-                f"share={self.share!r}: a parameter is shared over one of {', '.join(SHARING)}"
-            )
+            raise ParameterError(f"share={self.share!r}: a parameter is shared over one of {', '.join(SHARING)}")
         if not self.low < self.high:
             raise ParameterError(f"the interval from {self.low} to {self.high} is empty")
 
@@ -68,9 +66,7 @@ class Param:
 _keys = itertools.count(1)
 _by_key: WeakValueDictionary[int, Activation] = WeakValueDictionary()
 _library = torch.library.Library("ogive", "DEF")
-_library.define(
-    "elementwise(int key, ScalarType dtype, Tensor[] tensors, float[] numbers, bool[] is_tensor) -> Tensor"
-)
+_library.define("elementwise(int key, ScalarType dtype, Tensor[] tensors, float[] numbers, bool[] is_tensor) -> Tensor")
 
 
 def _elementwise(
@@ -156,9 +152,7 @@ class Activation:
     def _check(self, key: str, value: Any) -> Any:
         if isinstance(value, Tensor):
             if not value.is_floating_point():
-                raise ParameterError(
-                    f"{self.label}: parameter {key}={value.dtype} tensor; it takes floating point"
-                )
+                raise ParameterError(f"{self.label}: parameter {key}={value.dtype} tensor; it takes floating point")
             return value
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ParameterError(f"{self.label}: parameter {key}={value!r}; it takes a number or a tensor")
@@ -370,9 +364,7 @@ def _read(text: str, declared: Mapping[str, Param]) -> tuple[Expr, tuple[str, ..
     return written, ("x", "y") if "y" in free else ("x",)
 
 
-def _trace(
-    function: Callable[..., Any], given: Mapping[str, Param]
-) -> tuple[Expr, tuple[str, ...], dict[str, Param]]:
+def _trace(function: Callable[..., Any], given: Mapping[str, Param]) -> tuple[Expr, tuple[str, ...], dict[str, Param]]:
     label = getattr(function, "__name__", "formula")
     inputs: list[str] = []
     declared: dict[str, Param] = {}
@@ -384,9 +376,7 @@ def _trace(
         else:
             default = given[key].default if arg.default is arg.empty else arg.default
             if isinstance(default, bool) or not isinstance(default, (int, float)):
-                raise ParameterError(
-                    f"{label}: parameter {key} has the default {default!r}; it takes a number"
-                )
+                raise ParameterError(f"{label}: parameter {key} has the default {default!r}; it takes a number")
             declared[key] = replace(given.get(key, Param()), default=float(default))
     extra = [k for k in given if k not in declared]
     if extra:

@@ -278,9 +278,7 @@ def sinc(a: Any, order: int = 0) -> Any:
     long = length + order
     kind = type(a)
     if c == 0:
-        taylor = kind(
-            [0 if k % 2 else (-1) ** (k // 2) / _factorial(a, k + 1) for k in range(long)], prec=long
-        )
+        taylor = kind([0 if k % 2 else (-1) ** (k // 2) / _factorial(a, k + 1) for k in range(long)], prec=long)
     else:
         t = kind([c, 1], prec=long)
         taylor = t.sin() / t

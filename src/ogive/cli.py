@@ -49,7 +49,7 @@ def compare(
 ) -> None:
     """Which activation should I use here? Trains each one fairly and says what can be told apart.
 
-    Without arguments: five activations on six small tasks of real data, under five minutes on two cores.
+    Without arguments: six activations on six small tasks of real data, under five minutes on two cores.
     """
     from rich.console import Console
 

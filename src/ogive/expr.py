@@ -251,11 +251,7 @@ def mul(a: Expr, b: Expr) -> Expr:
     # The two masks of a piecewise derivative: a 0/1 choice times a factor is a choice of that factor, so
     # that an overflowing factor on the other side of the break is never multiplied by zero.
     for mask, other in ((a, b), (b, a)):
-        if (
-            mask.op == "where"
-            and value_of(other) is None
-            and 0.0 in (value_of(mask.args[1]), value_of(mask.args[2]))
-        ):
+        if mask.op == "where" and value_of(other) is None and 0.0 in (value_of(mask.args[1]), value_of(mask.args[2])):
             cond, yes, no = mask.args
             return where(cond, mul(yes, other), mul(no, other))
     return Expr("mul", (a, b))
@@ -291,9 +287,7 @@ def power(a: Expr, b: Expr) -> Expr:
     if v is not None and abs(v) > 1024:
         raise FormulaError(f"the exponent {v:g} in '({a}) ** {v:g}' is beyond +-1024")
     if b.op == "pow" and b.args[1].op == "pow":
-        raise FormulaError(
-            f"'{a} ** {b}' is a power tower of more than three storeys; such formulas are refused"
-        )
+        raise FormulaError(f"'{a} ** {b}' is a power tower of more than three storeys; such formulas are refused")
     if u is not None and v is not None:
         try:
             return const(u**v)

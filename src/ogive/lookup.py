@@ -30,9 +30,7 @@ def get(spec: Any) -> Activation:
     inner = getattr(spec, "activation", None)
     if isinstance(inner, Activation):
         return inner
-    raise InputError(
-        f"expected a name, a formula or an activation; got {type(spec).__name__}: {str(spec)[:80]!r}"
-    )
+    raise InputError(f"expected a name, a formula or an activation; got {type(spec).__name__}: {str(spec)[:80]!r}")
 
 
 def names() -> list[str]:

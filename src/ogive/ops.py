@@ -458,13 +458,9 @@ pi, e = math.pi, math.e
 add, sub, mul, div, neg = OPS["add"], OPS["sub"], OPS["mul"], OPS["div"], OPS["neg"]
 sign, floor, maximum, minimum, where = (OPS[k] for k in ("sign", "floor", "maximum", "minimum", "where"))
 sqrt, exp, expm1, log, log1p = (OPS[k] for k in ("sqrt", "exp", "expm1", "log", "log1p"))
-sin, cos, tan, sinh, cosh, atan, asinh = (
-    OPS[k] for k in ("sin", "cos", "tan", "sinh", "cosh", "atan", "asinh")
-)
+sin, cos, tan, sinh, cosh, atan, asinh = (OPS[k] for k in ("sin", "cos", "tan", "sinh", "cosh", "atan", "asinh"))
 tanh, sech2, logcosh, tanhshrink = (OPS[k] for k in ("tanh", "sech2", "logcosh", "tanhshrink"))
-sigmoid, softplus, erf, erfc, Phi, phi = (
-    OPS[k] for k in ("sigmoid", "softplus", "erf", "erfc", "Phi", "phi")
-)
+sigmoid, softplus, erf, erfc, Phi, phi = (OPS[k] for k in ("sigmoid", "softplus", "erf", "erfc", "Phi", "phi"))
 softsign, hypot1, hypotm1, isru, sqp = (OPS[k] for k in ("softsign", "hypot1", "hypotm1", "isru", "sqp"))
 round = OPS["round"]
 abs = OPS["abs"]

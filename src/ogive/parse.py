@@ -37,9 +37,7 @@ def _excerpt(text: str, start: int, end: int) -> str:
 
 
 class _Reader:
-    def __init__(
-        self, text: str, names: Collection[str] | None, functions: Mapping[str, Callable[..., Any]]
-    ) -> None:
+    def __init__(self, text: str, names: Collection[str] | None, functions: Mapping[str, Callable[..., Any]]) -> None:
         self.text, self.names, self.functions = text, names, functions
 
     def fail(self, node: ast.AST, message: str) -> FormulaError:
@@ -69,9 +67,7 @@ class _Reader:
                 raise self.fail(node, "compare two things with >, >=, < or <=; nest where() for more cases")
             return _COMPARE[type(node.ops[0])](self.read(node.left), self.read(node.comparators[0]))
         if isinstance(node, ast.IfExp):
-            return self.build(
-                node, FUNCTIONS["where"], *(self.read(n) for n in (node.test, node.body, node.orelse))
-            )
+            return self.build(node, FUNCTIONS["where"], *(self.read(n) for n in (node.test, node.body, node.orelse)))
         if isinstance(node, ast.Call):
             return self.call(node)
         what = {
@@ -106,11 +102,7 @@ class _Reader:
             data = None
             if name == "sinc":
                 order = node.args[1]
-                if not (
-                    isinstance(order, ast.Constant)
-                    and isinstance(order.value, int)
-                    and 0 <= order.value <= 20
-                ):
+                if not (isinstance(order, ast.Constant) and isinstance(order.value, int) and 0 <= order.value <= 20):
                     raise self.fail(order, "the order of sinc is an integer from 0 to 20")
                 data = order.value
             return Expr(name, (self.read(node.args[0]),), data)
@@ -157,9 +149,7 @@ def parse(
     if len(text) > MAX_LENGTH:
         raise FormulaError(f"the formula has {len(text)} characters; at most {MAX_LENGTH} are read")
     if _nesting(text) > MAX_NESTING:
-        raise FormulaError(
-            f"the formula nests {_nesting(text)} brackets deep; at most {MAX_NESTING} are read"
-        )
+        raise FormulaError(f"the formula nests {_nesting(text)} brackets deep; at most {MAX_NESTING} are read")
     flat = " ".join(text.split())
     if not flat:
         raise FormulaError("the formula is empty; write something like 'x*sigmoid(x)'")

@@ -83,9 +83,7 @@ def make_results(
                 if chosen(diverged, task.name, act, seed):
                     lost = "loss is nan at step 37"
                     start = ((10, 2.3, 0.1),)
-                    trials.append(
-                        Trial(task.name, act, "test", 3e-3, seed, "diverged", None, start, {}, lost)
-                    )
+                    trials.append(Trial(task.name, act, "test", 3e-3, seed, "diverged", None, start, {}, lost))
                     continue
                 score = level + sign * effect * noise * quality.get(act, 0.0) + common[seed] + own
                 if step:
@@ -105,9 +103,7 @@ def make_results(
                     "grad_norm": abs(draw.normal(0.4, 0.05)), "grad_norm_first": 1.8, "grad_norm_last": 0.3,
                     "steps": float(task.steps), "seconds": 4.2,
                 }  # fmt: skip
-                trials.append(
-                    Trial(task.name, act, "test", 3e-3, seed, "ok", score, tuple(curve), figures, None)
-                )
+                trials.append(Trial(task.name, act, "test", 3e-3, seed, "ok", score, tuple(curve), figures, None))
     config = {
         "acts": list(acts), "tasks": [task.name for task in tasks], "lrs": [1e-3, 3e-3, 1e-2],
         "tune_seeds": [100], "test_seeds": list(range(seeds)), "gain_correction": True, "profile": "quick",

@@ -13,10 +13,10 @@ def tuned(lr, score, seed=500, act="relu"):
     return Trial("tiny", act, "tune", lr, seed, status, score)
 
 
-def test_without_options_every_task_and_five_activations():
+def test_without_options_every_task_and_six_activations():
     plan = make_plan({})
     assert [t.name for t in plan.tasks] == list(task_names()) and len(task_names()) >= 6
-    assert len(plan.acts) == 5 and len(plan.test_seeds) == 8
+    assert len(plan.acts) == 6 and len(plan.test_seeds) == 8
     assert plan.total == len(plan.tune_jobs()) + len(plan.test_jobs([]))
 
 

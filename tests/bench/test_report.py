@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from synthetic_results import ACTS, TASKS, make_results
 
-from ogive.bench.markup import Markup, el, join, text
 from ogive.bench.report import SECTIONS, render
+from ogive.bench.report.markup import Markup, el, join, text
+from ogive.bench.report.svg import looks, number, ticks
 from ogive.bench.stats import analyse
-from ogive.bench.svg import looks, number, ticks
 
 VOID = {"meta", "input", "br", "path", "line", "rect", "circle"}
 EVIL = '<script>alert("x")</script>'
@@ -55,9 +55,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def results():
-    return make_results(
-        diverged=[("camera", "tanh", None), ("mnist", "relu", 1)], failed=[("co2", "mish", 2)]
-    )
+    return make_results(diverged=[("camera", "tanh", None), ("mnist", "relu", 1)], failed=[("co2", "mish", 2)])
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +78,7 @@ def test_the_page_is_well_formed_and_has_every_section(html):
 
 def test_the_page_asks_for_nothing_outside(html):
     page = Page(html)
-    assert {tag for tag, _ in page.elements}.isdisjoint(
-        {"script", "link", "img", "iframe", "object", "embed", "use"}
-    )
+    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "link", "img", "iframe", "object", "embed", "use"})
     names = {name for _, attributes in page.elements for name in attributes}
     assert names.isdisjoint({"src", "srcset", "xlink:href", "onload", "onclick", "action"})
     style = re.search(r"<style>(.*?)</style>", html, re.S).group(1)
@@ -174,9 +170,7 @@ def test_an_activation_keeps_its_colour_dash_and_marker(html):
     many = looks([f"act{i}" for i in range(24)])
     assert len({(one.class_, one.dash) for one in many.values()}) == 24
     for act, one in look.items():
-        swatches = set(
-            re.findall(rf'(<svg [^>]*class="swatch"(?:(?!</svg>).)*</svg>)<span>{act}</span>', html, re.S)
-        )
+        swatches = set(re.findall(rf'(<svg [^>]*class="swatch"(?:(?!</svg>).)*</svg>)<span>{act}</span>', html, re.S))
         assert len(swatches) == 1
         assert f'class="line {one.class_}"' in swatches.pop()
 
@@ -265,7 +259,7 @@ def test_ticks_and_numbers():
 
 
 def _palette(name):
-    style = (files("ogive.bench") / "templates" / f"{name}.css").read_text(encoding="utf-8")
+    style = (files("ogive.bench.report") / "templates" / f"{name}.css").read_text(encoding="utf-8")
     return dict(re.findall(r"--([\w-]+): (#\w{6});", style))
 
 

@@ -12,9 +12,10 @@ import pytest
 from scipy import stats as scipy_stats
 from synthetic_results import ACTS, TASKS, make_results, null_results
 
-from ogive.bench.comparisons import Contest
-from ogive.bench.distributions import normal_cdf, range_quantile, t_power, t_quantile, t_two_sided
-from ogive.bench.inference import (
+from ogive.bench.stats import analyse
+from ogive.bench.stats.comparisons import Contest
+from ogive.bench.stats.distributions import normal_cdf, range_quantile, t_power, t_quantile, t_two_sided
+from ogive.bench.stats.inference import (
     bca_interval,
     holm,
     interquartile_mean,
@@ -25,9 +26,8 @@ from ogive.bench.inference import (
     stouffer,
     t_interval,
 )
-from ogive.bench.ranks import average_ranks, cliques, critical_difference, friedman, friedman_p
-from ogive.bench.stats import analyse
-from ogive.bench.verdict import leading_group
+from ogive.bench.stats.ranks import average_ranks, cliques, critical_difference, friedman, friedman_p
+from ogive.bench.stats.verdict import leading_group
 from ogive.errors import ParameterError, UnknownName
 
 # ---- distributions -------------------------------------------------------------------------------
@@ -48,9 +48,7 @@ def test_range_quantile_agrees_with_scipy(k, level):
     assert range_quantile(level, k) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("effect", "n", "level"), [(0.5, 5, 0.95), (1.0, 10, 0.95), (0.2, 80, 0.99), (2.0, 3, 0.95)]
-)
+@pytest.mark.parametrize(("effect", "n", "level"), [(0.5, 5, 0.95), (1.0, 10, 0.95), (0.2, 80, 0.99), (2.0, 3, 0.95)])
 def test_power_agrees_with_the_noncentral_t(effect, n, level):
     critical, shift = scipy_stats.t.ppf((1 + level) / 2, n - 1), effect * math.sqrt(n)
     expected = scipy_stats.nct.sf(critical, n - 1, shift) + scipy_stats.nct.cdf(-critical, n - 1, shift)
@@ -78,9 +76,7 @@ def test_interquartile_mean_is_the_trimmed_mean_and_continuous_between():
     for n in (4, 8, 20):
         x = rng.normal(size=n)
         assert float(interquartile_mean(x)) == pytest.approx(scipy_stats.trim_mean(x, 0.25))
-    assert float(interquartile_mean([1.0, 2.0, 3.0, 4.0, 1000.0])) == pytest.approx(
-        (0.75 * 2 + 3 + 0.75 * 4) / 2.5
-    )
+    assert float(interquartile_mean([1.0, 2.0, 3.0, 4.0, 1000.0])) == pytest.approx((0.75 * 2 + 3 + 0.75 * 4) / 2.5)
     table = rng.normal(size=(3, 5))
     assert interquartile_mean(table).shape == (3,)
 
@@ -143,9 +139,7 @@ def test_stouffer_is_scipy_s_and_direction_counts():
 
 def test_bca_agrees_with_scipy():
     x = np.random.default_rng(5).lognormal(size=40)
-    expected = scipy_stats.bootstrap(
-        (x,), np.mean, method="BCa", n_resamples=10_000, rng=1
-    ).confidence_interval
+    expected = scipy_stats.bootstrap((x,), np.mean, method="BCa", n_resamples=10_000, rng=1).confidence_interval
     width = expected.high - expected.low
     low, high = bca_interval(x)
     assert abs(low - expected.low) < 0.05 * width
@@ -269,9 +263,7 @@ def test_a_change_of_units_changes_no_conclusion():
     results = make_results(rng=2, points=1)
     scaled = replace(
         results,
-        trials=tuple(
-            replace(t, score=1000 * t.score if t.score is not None else None) for t in results.trials
-        ),
+        trials=tuple(replace(t, score=1000 * t.score if t.score is not None else None) for t in results.trials),
     )
     one, other = analyse(results), analyse(scaled)
     assert one.verdict == other.verdict
@@ -340,9 +332,7 @@ def test_a_failed_run_is_missing_and_pairs_use_common_seeds():
     assert analysis.cell("co2", "mish").failed == 1
     assert any("1 test run failed" in line for line in analysis.cautions)
     seeds = {
-        t.seed: t.score
-        for t in results.trials
-        if (t.task, t.act, t.phase, t.status) == ("co2", "mish", "test", "ok")
+        t.seed: t.score for t in results.trials if (t.task, t.act, t.phase, t.status) == ("co2", "mish", "test", "ok")
     }
     base = {t.seed: t.score for t in results.trials if (t.task, t.act, t.phase) == ("co2", "relu", "test")}
     expected = np.mean([base[s] - seeds[s] for s in (0, 1, 3)])  # lower is better
@@ -353,8 +343,7 @@ def test_a_failed_run_is_missing_and_pairs_use_common_seeds():
 def test_a_score_that_is_not_finite_counts_as_diverged():
     results = make_results(acts=("relu", "golu"), tasks=TASKS[4:5])
     trials = tuple(
-        replace(t, score=math.nan) if (t.act, t.phase, t.seed) == ("golu", "test", 1) else t
-        for t in results.trials
+        replace(t, score=math.nan) if (t.act, t.phase, t.seed) == ("golu", "test", 1) else t for t in results.trials
     )
     assert analyse(replace(results, trials=trials)).cell("camera", "golu").diverged == 1
 
@@ -378,9 +367,7 @@ def test_identical_scores_resolve_nothing():
 
 
 def test_an_unfinished_run_says_so_and_compares_what_is_there():
-    results = make_results(
-        complete=False, missing=[(t.name, a, s) for t in TASKS[2:] for a in ACTS for s in range(5)]
-    )
+    results = make_results(complete=False, missing=[(t.name, a, s) for t in TASKS[2:] for a in ACTS for s in range(5)])
     analysis = analyse(results)
     assert not analysis.complete
     assert analysis.verdict.startswith("So far, in a run that is not complete: ")
@@ -422,8 +409,7 @@ def test_the_reference_is_relu_or_the_first_or_named():
 def test_a_learning_rate_at_the_edge_is_a_caution():
     results = make_results()
     edge = tuple(
-        replace(t, lr=1e-2) if (t.act, t.task, t.phase) == ("mish", "co2", "test") else t
-        for t in results.trials
+        replace(t, lr=1e-2) if (t.act, t.task, t.phase) == ("mish", "co2", "test") else t for t in results.trials
     )
     assert any("mish on co2" in line for line in analyse(replace(results, trials=edge)).cautions)
     assert not any("learning rate" in line for line in analyse(results).cautions)
@@ -453,9 +439,7 @@ def test_a_task_with_one_shared_seed_waits_for_its_second():
 
 def test_equal_scores_of_a_coarse_metric_have_an_interval():
     results = make_results(acts=("relu", "golu"), tasks=TASKS[1:2])
-    trials = tuple(
-        replace(t, score=0.975) if (t.act, t.phase) == ("golu", "test") else t for t in results.trials
-    )
+    trials = tuple(replace(t, score=0.975) if (t.act, t.phase) == ("golu", "test") else t for t in results.trials)
     cell = analyse(replace(results, trials=trials)).cell("digits", "golu")
     assert cell.sd == pytest.approx(0.0, abs=1e-12)
     assert cell.high - cell.low > 1 / 360 / 3

@@ -67,9 +67,7 @@ class Reader:
 
     def take(self, expected: str | None = None) -> str:
         token = self.peek()
-        assert token and (expected is None or token == expected), (
-            f"wanted {expected!r}, got {token!r} in {self.tokens}"
-        )
+        assert token and (expected is None or token == expected), f"wanted {expected!r}, got {token!r} in {self.tokens}"
         self.at += 1
         return token
 
@@ -172,11 +170,7 @@ class Reader:
             return self.cases()
         if token == "\\log" and self.peek() == "\\cosh":
             token += self.take()
-        if (
-            token in FUNCTIONS
-            and token not in self.values
-            and (self.peek() in ("(", "^") or token == "\\log")
-        ):
+        if token in FUNCTIONS and token not in self.values and (self.peek() in ("(", "^") or token == "\\log"):
             return self.call(token)
         assert token in self.values, f"unknown symbol {token!r} (known: {sorted(self.values)})"
         return self.values[token]

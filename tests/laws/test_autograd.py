@@ -47,9 +47,7 @@ def test_first_derivatives(entry):
         inputs = [x.detach()]
         if not trainable(entry):
             return
-    assert torch.autograd.gradcheck(
-        run, (*inputs, *params), check_forward_ad=True, check_batched_grad=True, **TIGHT
-    )
+    assert torch.autograd.gradcheck(run, (*inputs, *params), check_forward_ad=True, check_batched_grad=True, **TIGHT)
 
 
 @every_entry
@@ -93,12 +91,8 @@ def test_vmap_over_parameters(entry):
     """One parameter value per element of the batch, as in an ensemble."""
     x = inputs_of(entry, smooth_points(entry))
     for key, value in entry.defaults.items():
-        values = value * torch.tensor(
-            [1.0, 0.96, 0.92], dtype=WIDE
-        )  # inside the interval, which 0.9 may not be
-        values = torch.where(
-            torch.tensor([entry.params[key].admits(v) for v in values.tolist()]), values, value
-        )
+        values = value * torch.tensor([1.0, 0.96, 0.92], dtype=WIDE)  # inside the interval, which 0.9 may not be
+        values = torch.where(torch.tensor([entry.params[key].admits(v) for v in values.tolist()]), values, value)
         batched = vmap(lambda v, key=key: entry(*x, **{key: v}))(values)
         looped = torch.stack([entry(*x, **{key: v}) for v in values.tolist()])
         torch.testing.assert_close(batched, looped, rtol=1e-12, atol=1e-300)

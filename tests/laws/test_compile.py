@@ -31,8 +31,7 @@ class Bench(nn.Module):
     def __init__(self, entries, learned=False):
         super().__init__()
         self.acts = nn.ModuleList(
-            ogive.Act(e, **({k: ogive.learn("layer") for k in trainable(e)} if learned else {}))
-            for e in entries
+            ogive.Act(e, **({k: ogive.learn("layer") for k in trainable(e)} if learned else {})) for e in entries
         )
         self.twice = [len(e.inputs) > 1 for e in entries]
 

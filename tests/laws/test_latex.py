@@ -67,9 +67,7 @@ def test_is_tidy(act):
         assert text.count("\\left") - text.count("\\left[") == text.count("\\right") - text.count("\\right]")
         assert not re.search(r"\d[eE][-+]?\d", text), "a Python exponent"
         assert not re.search(r"\.0(?!\d)|\.\d{10}", text), "float noise"
-        assert not re.search(r"(?<![\d._])1(\.0+)? *(\\cdot|[a-z(])", text.replace("1 & ", "")), (
-            "a factor of one"
-        )
+        assert not re.search(r"(?<![\d._])1(\.0+)? *(\\cdot|[a-z(])", text.replace("1 & ", "")), "a factor of one"
         for ugly in ("--", "+ -", "- -", "**", "((", "{}", "+ 0 ", "  "):
             assert ugly not in text.replace("x ((1 + 2", "x (1 + 2"), (ugly, text)
 
@@ -156,9 +154,7 @@ def test_compiles():
         for text in (latex(act), latex(derivative(act))):
             inside = re.sub(r"\\left\(\\begin", r"\\begin", text)  # mathtext has no cases: each row by itself
             for row in re.split(r"\\begin\{cases\}|\\end\{cases\}(?:\\right\))?|\\\\|&", inside):
-                if row.strip() and all(
-                    row.count(a) == row.count(b) for a, b in ("{}", ("\\left", "\\right"))
-                ):
+                if row.strip() and all(row.count(a) == row.count(b) for a, b in ("{}", ("\\left", "\\right"))):
                     parser.parse(f"$x {row}$")
 
 

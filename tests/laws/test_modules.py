@@ -119,9 +119,7 @@ def test_dtype_of_the_input_is_kept(entry):
         if y.requires_grad:
             y.sum().backward()
             assert leaf.grad is None or leaf.grad.dtype == dtype
-        assert all(
-            p.dtype == torch.float32 and (p.grad is None or p.grad.dtype == p.dtype) for p in act.parameters()
-        )
+        assert all(p.dtype == torch.float32 and (p.grad is None or p.grad.dtype == p.dtype) for p in act.parameters())
         with torch.autocast("cpu", torch.bfloat16):
             assert act(*inputs_of(entry, x)).dtype == dtype
     assert act.to(torch.bfloat16)(*inputs_of(entry, torch.randn(3, 4).bfloat16())).dtype == torch.bfloat16

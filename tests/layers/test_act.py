@@ -69,9 +69,7 @@ def test_extreme_starts_are_kept():
         assert act.alpha.item() == pytest.approx(init, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    "shape,dim", [((2, 6), 1), ((2, 6, 5), 1), ((2, 6, 4, 5), 1), ((2, 7, 6), -1), ((6,), 0)]
-)
+@pytest.mark.parametrize("shape,dim", [((2, 6), 1), ((2, 6, 5), 1), ((2, 6, 4, 5), 1), ((2, 7, 6), -1), ((6,), 0)])
 def test_channels_along_dim(shape, dim):
     slopes = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     act = Act("prelu", a=learn("channel", init=slopes), channels=6, dim=dim)
@@ -211,9 +209,7 @@ def test_errors_say_what_to_do(make, says):
 def test_wrong_shapes_of_the_input_are_named():
     act = Act("prelu", a=learn("channel"), channels=4)
     for shape in [(2, 5), (4,)]:
-        with pytest.raises(
-            ogive.InputError, match=rf"prelu: a is learned for channels=4 along dim=1; .*{shape[-1]}"
-        ):
+        with pytest.raises(ogive.InputError, match=rf"prelu: a is learned for channels=4 along dim=1; .*{shape[-1]}"):
             act(torch.zeros(shape))
     with pytest.raises(ogive.InputError, match=r"prelu: a is learned per neuron for shape=\(2, 3\)"):
         Act("prelu", a=learn("neuron"), shape=(2, 3))(torch.zeros(4, 3))

@@ -34,13 +34,13 @@ class Profile:
     points: int
 
 
-_COMMON = ("relu", "gelu", "silu", "golu", "tanh")
+_COMMON = ("relu", "gelu", "silu", "mish", "golu", "tanh")
 # Eight paired seeds: a sign-flip test of one activation against the four others can then reach 5 %
 # after Holm's correction: 4 * 2 / 2^8 = 0.031.
 PROFILES = {
     "quick": Profile(_COMMON, scale=1, widen=0, tune_seeds=1, test_seeds=8, points=4),
     "full": Profile(
-        (*_COMMON, "mish", "leaky_relu", "elu", "selu", "softplus", "hardswish", "identity"),
+        (*_COMMON, "leaky_relu", "elu", "selu", "softplus", "hardswish", "identity"),
         scale=4, widen=1, tune_seeds=3, test_seeds=20, points=12,
     ),
 }  # fmt: skip

@@ -30,9 +30,7 @@ from ogive.ops import (
 
 @define(
     cite="he2015delving",
-    params={
-        "a": Param(share="channel", decay=False, note="weight decay would pull it to the plain rectifier")
-    },
+    params={"a": Param(share="channel", decay=False, note="weight decay would pull it to the plain rectifier")},
 )
 def prelu(x, a=0.25):
     """Leaky rectifier whose left slope is learned. Two libraries divide by a instead of multiplying."""
@@ -308,9 +306,7 @@ def tanhsoft2(x, beta=0.6, gamma=1.0):
     return x * tanh(beta * exp(gamma * x))
 
 
-@define(
-    cite="biswas2021smu", params={"alpha": Param(note="0.25, not learned"), "mu": Param(low=0.0, decay=False)}
-)
+@define(cite="biswas2021smu", params={"alpha": Param(note="0.25, not learned"), "mu": Param(low=0.0, decay=False)})
 def smu(x, alpha=0.25, mu=25.0):
     """Smooth maximum of x and alpha x through erf. The source starts mu at 1e6, nearly a leaky rectifier."""
     # ((1 + alpha) x + (1 - alpha) x erf(v))/2 with (1 + erf(v))/2 = Phi(sqrt(2) v)

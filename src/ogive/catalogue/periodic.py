@@ -13,9 +13,7 @@ def sine(x):
     return sin(x)
 
 
-@define(
-    cite="sitzmann2020implicit", params={"omega": Param(note="the initialisation of SIREN depends on it")}
-)
+@define(cite="sitzmann2020implicit", params={"omega": Param(note="the initialisation of SIREN depends on it")})
 def siren(x, omega=30.0):
     """sin(omega x) for implicit neural representations; use it with SIREN's own initialisation."""
     return sin(omega * x)
@@ -29,9 +27,7 @@ def cosine(x):
 
 @define(
     cite="ziyin2020neural",
-    params={
-        "a": Param(low=0.0, share="channel", decay=False, note="frequency; audio models store its logarithm")
-    },
+    params={"a": Param(low=0.0, share="channel", decay=False, note="frequency; audio models store its logarithm")},
 )
 def snake(x, a=1.0):
     """x + sin^2(a x)/a: never decreasing, with a periodic slope, so that it extrapolates periodic signals."""
@@ -42,12 +38,8 @@ def snake(x, a=1.0):
     cite="lee2022bigvgan",
     aliases=("snake_beta",),
     params={
-        "alpha": Param(
-            low=0.0, share="channel", decay=False, note="BigVGAN stores the logarithm, starting at 0"
-        ),
-        "beta": Param(
-            low=0.0, share="channel", decay=False, note="BigVGAN stores the logarithm, starting at 0"
-        ),
+        "alpha": Param(low=0.0, share="channel", decay=False, note="BigVGAN stores the logarithm, starting at 0"),
+        "beta": Param(low=0.0, share="channel", decay=False, note="BigVGAN stores the logarithm, starting at 0"),
     },
     same_as="snake",
 )
@@ -68,9 +60,7 @@ def asu(x):
     return x * sin(x)
 
 
-@define(
-    cite="serrano2024hosc", params={"beta": Param(low=0.0, note="sharpness; large values give a square wave")}
-)
+@define(cite="serrano2024hosc", params={"beta": Param(low=0.0, note="sharpness; large values give a square wave")})
 def hosc(x, beta=8.0):
     """tanh(beta sin(x)): a sine sharpened towards a square wave for signals with edges."""
     return tanh(beta * sin(x))

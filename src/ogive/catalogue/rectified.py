@@ -92,9 +92,7 @@ def alrelu(x, alpha=0.01):
 @define(
     cite=("rozsa2019improved", "zhao2016suppressing"),
     aliases=("mrelu",),
-    params={
-        "a": Param(low=0.0, share="channel", note="the source shrinks it by weight decay 1e-3 on purpose")
-    },
+    params={"a": Param(low=0.0, share="channel", note="the source shrinks it by weight decay 1e-3 on purpose")},
 )
 def tent(x, a=1.0):
     """A triangle of height and half-width a, zero outside: open-space risk shrinks with the support."""

@@ -119,9 +119,7 @@ class Act(nn.Module):
             inside = param.interval or "finite numbers"
             raise ParameterError(f"{what}; it starts at {wrong[0]!r} and takes {inside}")
         if value_of(differentiate(self.entry.expr, key)) == 0.0:
-            raise ParameterError(
-                f"{what}; the derivative by {key} is zero, so it would never train; give a number"
-            )
+            raise ParameterError(f"{what}; the derivative by {key} is zero, so it would never train; give a number")
 
     def reset_parameters(self) -> None:
         """Set every learned parameter to its first value."""

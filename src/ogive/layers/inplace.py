@@ -26,6 +26,5 @@ def may_overwrite(x: Tensor, trained: bool, label: str) -> None:
         )
     if any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape)):
         raise InputError(
-            f"{label}: inplace=True cannot write into an expanded tensor, whose elements share memory; "
-            "clone it first"
+            f"{label}: inplace=True cannot write into an expanded tensor, whose elements share memory; clone it first"
         )

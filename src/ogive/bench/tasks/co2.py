@@ -64,5 +64,5 @@ TASK = TaskSpec(
     score=lambda out, y: SCALE * rmse(out, y),
     batch=32,
     steps=350,
-    lrs=(3e-3, 1e-2, 3e-2),
+    lrs=(1e-3, 3e-3, 1e-2, 3e-2),
 )

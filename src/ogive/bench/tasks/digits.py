@@ -42,5 +42,5 @@ TASK = TaskSpec(
     score=accuracy,
     batch=64,
     steps=300,
-    lrs=(3e-3, 1e-2, 3e-2),
+    lrs=(3e-3, 1e-2, 3e-2, 1e-1),
 )

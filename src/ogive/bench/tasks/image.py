@@ -71,5 +71,5 @@ TASK = TaskSpec(
     score=psnr,
     batch=128,
     steps=400,
-    lrs=(3e-2, 1e-1, 3e-1),
+    lrs=(1e-2, 3e-2, 1e-1, 3e-1),
 )

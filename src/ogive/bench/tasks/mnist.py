@@ -55,5 +55,5 @@ TASK = TaskSpec(
     score=accuracy,
     batch=32,
     steps=120,
-    lrs=(3e-3, 1e-2, 3e-2),
+    lrs=(3e-3, 1e-2, 3e-2, 1e-1),
 )

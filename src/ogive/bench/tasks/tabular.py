@@ -38,5 +38,5 @@ TASK = TaskSpec(
     score=bits,
     batch=64,
     steps=250,
-    lrs=(1e-2, 3e-2, 1e-1),
+    lrs=(3e-3, 1e-2, 3e-2, 1e-1),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from ogive.bench.markup import Markup, el, join
-from ogive.bench.ranks import Ranking
-from ogive.bench.stats import Analysis
+from ogive.bench.report.markup import Markup, el, join
+from ogive.bench.report.svg import Look, Scale, decimals, figure, label, number, span, ticks, tidy, x_axis, y_axis
+from ogive.bench.stats.analysis import Analysis
+from ogive.bench.stats.ranks import Ranking
 from ogive.bench.store import TaskInfo
-from ogive.bench.svg import Look, Scale, decimals, figure, label, number, span, ticks, tidy, x_axis, y_axis
 
 __all__ = ["cost_chart", "interval_chart", "rank_chart"]
 
@@ -41,9 +41,7 @@ def rank_chart(ranking: Ranking, groups: Sequence[Sequence[str]], look: Mapping[
     for act, mean, low, high in zip(ranking.acts, ranking.mean_ranks, ranking.low, ranking.high):
         y = at[act]
         parts.append(label(act, 108, y + 4, text_anchor="end", class_="name"))
-        parts.append(
-            el("line", x1=scale(low), x2=scale(high), y1=y, y2=y, class_=f"whisker {look[act].class_}")
-        )
+        parts.append(el("line", x1=scale(low), x2=scale(high), y1=y, y2=y, class_=f"whisker {look[act].class_}"))
         parts.append(look[act].marker(scale(mean), y, 5.2))
         beyond = scale(mean) > (scale.start + scale.end) / 2
         side = scale(low) - 7 if beyond else scale(high) + 7
@@ -121,9 +119,7 @@ def interval_chart(task: TaskInfo, analysis: Analysis, look: Mapping[str, Look],
             parts.append(el("text", note, x=96, y=y + 13, class_="flag", text_anchor="end"))
             told.append(f"{act}: {note}")
     unit = f"advantage over {tidy(reference)}, {task.metric}"
-    parts.append(
-        el("text", unit, x=(scale.start + scale.end) / 2, y=bottom + 31, class_="tick", text_anchor="middle")
-    )
+    parts.append(el("text", unit, x=(scale.start + scale.end) / 2, y=bottom + 31, class_="tick", text_anchor="middle"))
     title = f"{task.title}: paired difference to {reference}"
     return figure(title, "; ".join(told) + ".", width, bottom + 40, *parts, key=key)
 
@@ -158,17 +154,14 @@ def cost_chart(
     parts = [
         x_axis(x, y.end, y.start, marks, lambda v: f"{number(v, places)}×"),
         y_axis(y, x.start, x.end, ranks, lambda v: number(v)),
-        el("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in front), class_="front")
-        if len(front) > 1
-        else None,
+        el("path", d="M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in front), class_="front") if len(front) > 1 else None,
     ]
     taken: list[tuple[float, float, float]] = []
     for act, cost, rank in sorted(points, key=lambda point: point[2]):
         place = y(rank) + 4
         wide = 10.0 + 7.4 * min(len(act), 14)
         while any(
-            abs(place - other) < 12.5 and x(cost) < right and left < x(cost) + wide
-            for left, right, other in taken
+            abs(place - other) < 12.5 and x(cost) < right and left < x(cost) + wide for left, right, other in taken
         ):
             place += 3.0
         taken.append((x(cost), x(cost) + wide, place))
@@ -177,9 +170,7 @@ def cost_chart(
             parts.append(el("path", d=leader, class_="leader"))
         parts.append(look[act].marker(x(cost), y(rank), 5.4))
         parts.append(label(act, x(cost) + 10, place, class_="name"))
-    parts.append(
-        el("text", unit, x=(x.start + x.end) / 2, y=height - 14, class_="tick", text_anchor="middle")
-    )
+    parts.append(el("text", unit, x=(x.start + x.end) / 2, y=height - 14, class_="tick", text_anchor="middle"))
     parts.append(
         el("text", "mean rank", x=0, y=0, class_="tick", text_anchor="middle",
            transform=f"translate(13 {(y.start + y.end) / 2:.0f}) rotate(-90)")

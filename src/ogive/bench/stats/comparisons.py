@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from ogive.bench.inference import (
+from ogive.bench.stats.inference import (
     bca_interval,
     holm,
     paired_t,
@@ -41,7 +41,7 @@ from ogive.bench.inference import (
     stouffer,
     t_interval,
 )
-from ogive.bench.outcomes import Outcomes
+from ogive.bench.stats.outcomes import Outcomes
 
 __all__ = ["Contest", "Pair", "contests", "task_pairs"]
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ogive.bench.cautions import cautions
-from ogive.bench.comparisons import Contest, Pair, contests, task_pairs
-from ogive.bench.inference import RESAMPLES, interquartile_mean, t_interval
-from ogive.bench.outcomes import Outcomes, read_outcomes
-from ogive.bench.ranks import Ranking, average_ranks, cliques, critical_difference, friedman, friedman_p
+from ogive.bench.stats.cautions import cautions
+from ogive.bench.stats.comparisons import Contest, Pair, contests, task_pairs
+from ogive.bench.stats.inference import RESAMPLES, interquartile_mean, t_interval
+from ogive.bench.stats.outcomes import Outcomes, read_outcomes
+from ogive.bench.stats.ranks import Ranking, average_ranks, cliques, critical_difference, friedman, friedman_p
+from ogive.bench.stats.verdict import leading_group, verdict
 from ogive.bench.store import Results
-from ogive.bench.verdict import leading_group, verdict
 from ogive.errors import ParameterError, UnknownName, closest
 
 __all__ = ["Analysis", "Cell", "analyse"]
@@ -129,9 +129,7 @@ def analyse(results: Results, *, reference: str | None = None, alpha: float = 0.
         ParameterError: alpha outside (0, 1).
     """
     if not 0.0 < alpha < 1.0:
-        raise ParameterError(
-            f"alpha = {alpha!r} must lie between 0 and 1 (0.05 accepts one false alarm in twenty)"
-        )
+        raise ParameterError(f"alpha = {alpha!r} must lie between 0 and 1 (0.05 accepts one false alarm in twenty)")
     outcomes = read_outcomes(results)
     known = [str(act) for act in results.config.get("acts", ())]
     acts = tuple(dict.fromkeys([*known, *(trial.act for trial in results.trials)]))

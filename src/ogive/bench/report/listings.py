@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ogive.bench.comparisons import Contest, Pair
-from ogive.bench.markup import Child, Markup, el, join
-from ogive.bench.stats import Analysis
+from ogive.bench.report.markup import Child, Markup, el, join
+from ogive.bench.report.svg import number
+from ogive.bench.report.tables import Looks, name, p_text, table
+from ogive.bench.stats.analysis import Analysis
+from ogive.bench.stats.comparisons import Contest, Pair
 from ogive.bench.store import Results, TaskInfo, Trial
-from ogive.bench.svg import number
-from ogive.bench.tables import Looks, name, p_text, table
 
 __all__ = ["long_table", "pair_table", "problem_table", "seeds_text", "unresolved_table"]
 

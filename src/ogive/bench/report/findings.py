@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 
-from ogive.bench import tables
-from ogive.bench.charts import cost_chart, interval_chart, rank_chart
-from ogive.bench.curves import curve_chart
-from ogive.bench.markup import Markup, el, join
-from ogive.bench.page import Page, framed, panels, prose
+from ogive.bench.report import tables
+from ogive.bench.report.charts import cost_chart, interval_chart, rank_chart
+from ogive.bench.report.curves import curve_chart
+from ogive.bench.report.markup import Markup, el, join
+from ogive.bench.report.page import Page, framed, panels, prose
+from ogive.bench.stats.verdict import count
 from ogive.bench.store import TaskInfo
-from ogive.bench.verdict import count
 
 __all__ = ["cost", "curves", "differences", "health", "ranks", "scores"]
 
@@ -98,10 +98,7 @@ def _lost(page: Page, task: TaskInfo) -> str | None:
 def curves(page: Page) -> Markup | None:
     """Learning curves."""
     body = panels(
-        [
-            framed(curve_chart(page.results, task, page.look, f"l{i}"), task.title)
-            for i, task in enumerate(page.tasks)
-        ]
+        [framed(curve_chart(page.results, task, page.look, f"l{i}"), task.title) for i, task in enumerate(page.tasks)]
     )
     if body is None:
         return None
@@ -109,9 +106,7 @@ def curves(page: Page) -> Markup | None:
         "Score on the test split while training, finished runs only. Line: mean of the seeds; band: worst to",
         "best seed. The pictures start after a quarter of the training; their height fits its second half.",
     )
-    legend = el(
-        "ul", (el("li", tables.name(act, page.look)) for act in page.order), class_="legend", role="list"
-    )
+    legend = el("ul", (el("li", tables.name(act, page.look)) for act in page.order), class_="legend", role="list")
     return join(told, legend, body)
 
 

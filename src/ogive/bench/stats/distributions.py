@@ -60,9 +60,7 @@ def t_two_sided(t: ArrayLike, df: int) -> NDArray[np.float64]:
     0.05
     """
     if df < 1:
-        raise ParameterError(
-            f"t_two_sided: df = {df} degrees of freedom; at least 1 is needed (two paired runs)"
-        )
+        raise ParameterError(f"t_two_sided: df = {df} degrees of freedom; at least 1 is needed (two paired runs)")
     theta = np.arctan2(np.abs(np.asarray(t, dtype=np.float64)), math.sqrt(df))
     sine, cosine = np.sin(theta), np.cos(theta)
     odd = df % 2

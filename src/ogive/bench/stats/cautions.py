@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ogive.bench.outcomes import Outcomes
+from ogive.bench.stats.outcomes import Outcomes
+from ogive.bench.stats.verdict import count, listed
 from ogive.bench.store import Results
-from ogive.bench.verdict import count, listed
 
 if TYPE_CHECKING:
-    from ogive.bench.stats import Cell
+    from ogive.bench.stats.analysis import Cell
 
 __all__ = ["cautions"]
 
@@ -31,9 +31,7 @@ def cautions(
         part = f"{runs} of {expected} test runs" if expected else count(runs, "test run")
         found.append(f"The experiment is not complete ({part} so far): every number here can still move.")
     elif 0 < runs < expected:
-        found.append(
-            f"{expected - runs} of {expected} planned test runs are missing; pairs use the seeds both have."
-        )
+        found.append(f"{expected - runs} of {expected} planned test runs are missing; pairs use the seeds both have.")
     diverged, failed = sum(cell.diverged for cell in cells), sum(cell.failed for cell in cells)
     lost = [f"{cell.act} on {cell.task}" for cell in cells if cell.diverged]
     if diverged:
@@ -44,12 +42,7 @@ def cautions(
     if failed:
         counts = "counts" if failed == 1 else "count"
         found.append(f"{count(failed, 'test run')} failed with an error and {counts} as missing.")
-    absent = [
-        f"{act} on {task}"
-        for task, outcome in outcomes.items()
-        for act in acts
-        if not outcome.goodness.get(act)
-    ]
+    absent = [f"{act} on {task}" for task, outcome in outcomes.items() for act in acts if not outcome.goodness.get(act)]
     if absent and runs:
         found.append(f"No result for {listed(absent)}.")
     edges = _edges(results, cells)
@@ -69,9 +62,7 @@ def _edges(results: Results, cells: Sequence[Cell]) -> list[str]:
     """Activation and task where the tuned learning rate is the smallest or largest of those tried."""
     found = []
     for cell in cells:
-        tried = {
-            t.lr for t in results.trials if t.phase == "tune" and t.task == cell.task and t.act == cell.act
-        }
+        tried = {t.lr for t in results.trials if t.phase == "tune" and t.task == cell.task and t.act == cell.act}
         if len(tried) >= 3 and cell.lr in (min(tried), max(tried)):
             found.append(f"{cell.act} on {cell.task}")
     return found

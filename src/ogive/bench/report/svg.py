@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ogive.bench.markup import Child, Markup, el, join
+from ogive.bench.report.markup import Child, Markup, el, join
 
 __all__ = [
     "Look", "Scale", "decimals", "figure", "label", "looks", "number", "span", "ticks", "tidy",
@@ -154,9 +154,7 @@ def label(name: str, x: float, y: float, most: int = 14, **attributes: str | flo
     return el("text", full, tidy(name, most), x=x, y=y, **attributes)
 
 
-def x_axis(
-    scale: Scale, y: float, top: float, values: Sequence[float], show: Callable[[float], str]
-) -> Markup:
+def x_axis(scale: Scale, y: float, top: float, values: Sequence[float], show: Callable[[float], str]) -> Markup:
     """Grid lines from top to y and their numbers below."""
     return join(
         (el("line", x1=scale(v), x2=scale(v), y1=top, y2=y, class_="grid") for v in values),
@@ -164,9 +162,7 @@ def x_axis(
     )
 
 
-def y_axis(
-    scale: Scale, x: float, right: float, values: Sequence[float], show: Callable[[float], str]
-) -> Markup:
+def y_axis(scale: Scale, x: float, right: float, values: Sequence[float], show: Callable[[float], str]) -> Markup:
     """Grid lines from x to right and their numbers on the left."""
     return join(
         (el("line", y1=scale(v), y2=scale(v), x1=x, x2=right, class_="grid") for v in values),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ogive.bench.markup import Markup, el
-from ogive.bench.stats import Analysis
+from ogive.bench.report.markup import Markup, el
+from ogive.bench.report.svg import Look
+from ogive.bench.stats.analysis import Analysis
 from ogive.bench.store import Results, TaskInfo
-from ogive.bench.svg import Look
 
 __all__ = ["Page", "framed", "panels", "prose"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ogive.bench.markup import Child, Markup, el, join
-from ogive.bench.stats import Analysis, Cell
+from ogive.bench.report.markup import Child, Markup, el, join
+from ogive.bench.report.svg import Look, decimals, number, tidy
+from ogive.bench.stats.analysis import Analysis, Cell
 from ogive.bench.store import TaskInfo
-from ogive.bench.svg import Look, decimals, number, tidy
 
 __all__ = ["duel_table", "figure_table", "name", "p_text", "score_table", "table"]
 
@@ -24,8 +24,7 @@ SPOKEN = {
 def table(head: Sequence[Child], rows: Sequence[Sequence[Child]], caption: str, class_: str = "") -> Markup:
     """A table in its own scrolling box, the caption outside so that it never scrolls away."""
     body = [
-        el("tr", el("th", row[0], scope="row"), (c if _is_cell(c) else el("td", c) for c in row[1:]))
-        for row in rows
+        el("tr", el("th", row[0], scope="row"), (c if _is_cell(c) else el("td", c) for c in row[1:])) for row in rows
     ]
     inner = el(
         "table",
@@ -163,7 +162,5 @@ def figure_table(
             style=style,
         )
 
-    rows: list[list[Child]] = [
-        [name(act, look), *(cell_of(act, task.name) for task in tasks)] for act in order
-    ]
+    rows: list[list[Child]] = [[name(act, look), *(cell_of(act, task.name) for task in tasks)] for act in order]
     return table(["", *(task.title for task in tasks)], rows, caption, "numbers")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ogive.bench.distributions import range_quantile
+from ogive.bench.stats.distributions import range_quantile
 
 __all__ = ["Ranking", "average_ranks", "cliques", "critical_difference", "friedman", "friedman_p"]
 
@@ -114,9 +114,7 @@ def cliques(order: Sequence[str], separable: Callable[[str, str], bool]) -> tupl
     last_end = -1
     for start in range(len(order)):
         end = start
-        while end + 1 < len(order) and not any(
-            separable(order[i], order[end + 1]) for i in range(start, end + 1)
-        ):
+        while end + 1 < len(order) and not any(separable(order[i], order[end + 1]) for i in range(start, end + 1)):
             end += 1
         if end > start and end > last_end:
             found.append(tuple(order[start : end + 1]))

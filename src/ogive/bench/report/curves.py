@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ogive.bench.markup import Markup, el
+from ogive.bench.report.markup import Markup, el
+from ogive.bench.report.svg import Look, Scale, decimals, figure, number, span, ticks, x_axis, y_axis
 from ogive.bench.store import Results, TaskInfo, Trial
-from ogive.bench.svg import Look, Scale, decimals, figure, number, span, ticks, x_axis, y_axis
 
 __all__ = ["curve_chart"]
 
@@ -38,9 +38,7 @@ def curve_chart(results: Results, task: TaskInfo, look: Mapping[str, Look], key:
     """Score on the test split against the training step, finished runs only; None without curves."""
     curves: dict[str, Curve] = {}
     for act in look:
-        runs = [
-            t for t in results.trials if (t.task, t.act, t.phase, t.status) == (task.name, act, "test", "ok")
-        ]
+        runs = [t for t in results.trials if (t.task, t.act, t.phase, t.status) == (task.name, act, "test", "ok")]
         curve = _curve(runs)
         if curve is not None:
             curves[act] = curve

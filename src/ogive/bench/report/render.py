@@ -10,14 +10,14 @@ from collections.abc import Callable
 from importlib.resources import files
 from string import Template
 
-from ogive.bench import findings, record
-from ogive.bench.listings import seeds_text
-from ogive.bench.markup import Child, Markup, el, join, text
-from ogive.bench.page import Page
-from ogive.bench.stats import Analysis
+from ogive.bench.report import findings, record
+from ogive.bench.report.listings import seeds_text
+from ogive.bench.report.markup import Child, Markup, el, join, text
+from ogive.bench.report.page import Page
+from ogive.bench.report.svg import looks
+from ogive.bench.stats.analysis import Analysis
+from ogive.bench.stats.verdict import count
 from ogive.bench.store import Results
-from ogive.bench.svg import looks
-from ogive.bench.verdict import count
 
 __all__ = ["render"]
 
@@ -110,7 +110,7 @@ def _facts(page: Page) -> Markup:
 
 
 def _template(name: str) -> Template:
-    return Template((files("ogive.bench") / "templates" / name).read_text(encoding="utf-8"))
+    return Template((files("ogive.bench.report") / "templates" / name).read_text(encoding="utf-8"))
 
 
 def _style() -> str:

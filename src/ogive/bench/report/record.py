@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ogive.bench.listings import long_table, pair_table, problem_table, unresolved_table
-from ogive.bench.markup import Child, Markup, el, join
-from ogive.bench.page import Page, prose
-from ogive.bench.verdict import count
+from ogive.bench.report.listings import long_table, pair_table, problem_table, unresolved_table
+from ogive.bench.report.markup import Child, Markup, el, join
+from ogive.bench.report.page import Page, prose
+from ogive.bench.stats.verdict import count
 
 __all__ = ["method", "problems", "reproduce", "tasks", "unresolved"]
 

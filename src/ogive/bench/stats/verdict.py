@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ogive.bench.comparisons import Contest, Pair
-from ogive.bench.ranks import Ranking
+from ogive.bench.stats.comparisons import Contest, Pair
+from ogive.bench.stats.ranks import Ranking
 from ogive.bench.store import Results
 
 __all__ = ["count", "leading_group", "listed", "verdict"]
@@ -54,11 +54,7 @@ def leading_group(order: Sequence[str], duels: Sequence[Contest]) -> tuple[str, 
     first = next((act for act in order if act in compared and act not in beaten), None)
     if first is None:
         return ()
-    tied = {
-        duel.a if duel.b == first else duel.b
-        for duel in duels
-        if first in (duel.a, duel.b) and not duel.resolved
-    }
+    tied = {duel.a if duel.b == first else duel.b for duel in duels if first in (duel.a, duel.b) and not duel.resolved}
     return (first, *(act for act in order if act in tied))
 
 
@@ -84,8 +80,7 @@ def verdict(
         return opening + f"no difference resolved, because only {order[0]} has test runs."
     if not duels:
         return (
-            opening
-            + f"no difference resolved between {between(order)}, because no two of them share two seeds "
+            opening + f"no difference resolved between {between(order)}, because no two of them share two seeds "
             "on a task and one run shows a score but not its noise."
         )
     tasks = sorted({pair.task for pair in pairs if pair.n >= 2})
@@ -107,13 +102,9 @@ def verdict(
     first, tied = leaders[0], leaders[1:]
     lost = sum((t.act, t.phase, t.status) == (first, "test", "diverged") for t in results.trials)
     note = f", although {lost} of its test runs diverged" if lost else ""
-    behind = [
-        act for act in order if act not in leaders and any({duel.a, duel.b} == {act, first} for duel in duels)
-    ]
+    behind = [act for act in order if act not in leaders and any({duel.a, duel.b} == {act, first} for duel in duels)]
     if not tied:
-        against = (
-            f"better than {listed(behind)}" if len(behind) == 1 else f"better than each of {listed(behind)}"
-        )
+        against = f"better than {listed(behind)}" if len(behind) == 1 else f"better than each of {listed(behind)}"
         return opening + f"{first} is best {over}{rank}: {against}{note}."
     shown = f"{first} leads {over}{rank} but cannot be separated from {listed(tied)}"
     if behind:
