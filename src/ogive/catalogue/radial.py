@@ -57,6 +57,7 @@ def gabor(x, omega=20.0, s=10.0):
 @define(
     cite="li2024cauchy",
     params={"l1": Param(), "l2": Param(), "d": Param(low=0.0, note="width; keep it away from zero")},
+    exceptions={"second": "zero at x = 1, where two terms of size 1/2 cancel to 3e-17"},
 )
 def cauchy(x, l1=1.0, l2=1.0, d=1.0):
     """(l1 x + l2)/(x^2 + d^2), the activation of XNet; public code starts l1 and l2 at 1 or at 0.01."""
