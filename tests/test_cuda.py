@@ -15,7 +15,9 @@ NAMES = sorted(n for n, e in catalogue.entries().items() if len(e.inputs) == 1)
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_cuda_agrees_with_cpu(dtype):
-    x = torch.cat([torch.linspace(-30, 30, 4001), torch.tensor([3e4, -3e4, torch.inf, -torch.inf, torch.nan])]).to(dtype)
+    x = torch.cat([torch.linspace(-30, 30, 4001), torch.tensor([3e4, -3e4, torch.inf, -torch.inf, torch.nan])]).to(
+        dtype
+    )
     close = {"rtol": torch.finfo(dtype).eps, "atol": 1e-30, "equal_nan": True}
     for name in NAMES:
         entry = ogive.get(name)

@@ -187,6 +187,11 @@ def test_what_is_not_a_function_of_one_number_is_refused(spec, said):
         find(spec)
 
 
+@pytest.mark.parametrize("formula", ["log(x)", "sqrt(x)", "exp(exp(x))", "1/x"])
+def test_a_function_without_values_everywhere_is_not_in_the_catalogue(formula):
+    assert find(formula).best is None and "not in the catalogue" in repr(find(formula))
+
+
 def test_bad_options():
     with pytest.raises(ogive.ParameterError, match="k=0"):
         find("relu", k=0)

@@ -87,3 +87,13 @@ def test_no_text_is_ever_executed(path):
 
 def test_no_drawers():
     assert not [p for p in MODULES if p.stem in ("utils", "util", "helpers", "helper", "common", "misc")]
+
+
+def test_the_readme_counts_what_there_is():
+    readme = Path(__file__).parents[1] / "README.md"
+    text = " ".join(readme.read_text(encoding="utf-8").split())
+    entries = ogive.catalogue.entries().values()
+    words = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+    excepted = words[sum(bool(e.exceptions) for e in entries)]
+    assert f"a catalogue of {len(entries)} published activations" in text
+    assert f"{excepted.capitalize()} entries of {len(entries)} declare an exception" in text

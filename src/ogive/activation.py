@@ -357,7 +357,7 @@ def _read(text: str, declared: Mapping[str, Param]) -> tuple[Expr, tuple[str, ..
     written = parse(text, ("x", "y", *declared), callables())
     free = written.variables()
     if "x" not in free:
-        raise FormulaError(f"the formula '{text}' does not contain x, the input")
+        raise FormulaError(f"the formula '{text}' does not depend on x, the input")
     unused = [k for k in declared if k not in free]
     if unused:
         raise FormulaError(f"the formula '{text}' does not use the parameter {unused[0]!r}")

@@ -86,10 +86,9 @@ def _run(experiment: Any, engine: Any, console: Any) -> None:
 
     plan = experiment.plan
     infos = plan.infos()
-    console.print(
-        f"{len(plan.acts)} activations, {len(plan.tasks)} task{'s' * (len(plan.tasks) > 1)}, "
-        f"{plan.total} trials on {engine.name}, results in {experiment.out}"
-    )
+    counts = ((len(plan.acts), "activation"), (len(plan.tasks), "task"), (plan.total, "trial"))
+    shown = ", ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in counts)
+    console.print(f"{shown} on {engine.name}, results in {experiment.out}")
     with Watch(console, plan.total, infos) as watch:
         results = experiment.run(engine, watch)
     analysis = analyse(results)

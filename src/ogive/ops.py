@@ -114,344 +114,85 @@ def _fn(name: str) -> Callable[..., Any]:
 
 _sech2, _sigmoid, _hypot1 = _fn("sech2"), _fn("sigmoid"), _fn("hypot1")
 
+# fmt: off
 # Arithmetic
 _row("add", 2, lambda n: (const(1.0), const(1.0)), operator.add, ex.add, "{0} + {1}", rounds=1)
 _row("sub", 2, lambda n: (const(1.0), const(-1.0)), operator.sub, ex.sub, "{0} - {1}", rounds=1)
 _row("mul", 2, lambda n: (n.args[1], n.args[0]), operator.mul, ex.mul, r"{0} \, {1}", rounds=1)
-_row(
-    "div",
-    2,
-    lambda n: (1.0 / n.args[1], -(n / n.args[1])),
-    stable.div,
-    ex.div,
-    r"\frac{{{0}}}{{{1}}}",
-    rounds=1,
-)
+_row("div", 2, lambda n: (1.0 / n.args[1], -(n / n.args[1])), stable.div, ex.div, r"\frac{{{0}}}{{{1}}}", rounds=1)
 _row("neg", 1, lambda n: (const(-1.0),), torch.neg, ex.neg, "-{0}", parity="odd", monotone="down", rounds=0)
 _row("pow", 2, _pow_diff, stable.power, ex.power, "{0}^{{{1}}}")
-_row(
-    "xlogy",
-    2,
-    lambda n: (_fn("log")(n.args[1]), n.args[0] / n.args[1]),
-    stable.xlogy,
-    ex.xlogy,
-    r"{0} \log {1}",
-)
+_row("xlogy", 2, lambda n: (_fn("log")(n.args[1]), n.args[0] / n.args[1]), stable.xlogy, ex.xlogy, r"{0} \log {1}")
 # Piecewise
-_row(
-    "abs",
-    1,
-    _one(lambda a, n: _fn("sign")(a)),
-    torch.abs,
-    ex.abs_,
-    r"\left|{0}\right|",
-    parity="even",
-    range=(0.0, math.inf),
-    breaks=True,
-    rounds=0,
-)
-_row(
-    "sign",
-    1,
-    _zero,
-    torch.sign,
-    ex.sign,
-    r"\operatorname{{sign}}({0})",
-    parity="odd",
-    monotone="up",
-    range=(-1.0, 1.0),
-    breaks=True,
-    rounds=0,
-)
+_row("abs", 1, _one(lambda a, n: _fn("sign")(a)), torch.abs, ex.abs_, r"\left|{0}\right|", parity="even",
+     range=(0.0, math.inf), breaks=True, rounds=0)
+_row("sign", 1, _zero, torch.sign, ex.sign, r"\operatorname{{sign}}({0})", parity="odd", monotone="up",
+     range=(-1.0, 1.0), breaks=True, rounds=0)
 _row("floor", 1, _zero, torch.floor, ex.floor, r"\lfloor {0} \rfloor", monotone="up", breaks=True, rounds=0)
-_row(
-    "round",
-    1,
-    _zero,
-    torch.round,
-    ex.round_,
-    r"\operatorname{{round}}({0})",
-    parity="odd",
-    monotone="up",
-    breaks=True,
-    rounds=0,
-)
+_row("round", 1, _zero, torch.round, ex.round_, r"\operatorname{{round}}({0})", parity="odd", monotone="up",
+     breaks=True, rounds=0)
 _row("maximum", 2, _choice("maximum"), stable.maximum, ex.maximum, r"\max({0}, {1})", breaks=True, rounds=0)
 _row("minimum", 2, _choice("minimum"), stable.minimum, ex.minimum, r"\min({0}, {1})", breaks=True, rounds=0)
 _row("gt", 2, _zero, operator.gt, ex.gt, "{0} > {1}", breaks=True, rounds=0)
 _row("ge", 2, _zero, operator.ge, ex.ge, r"{0} \ge {1}", breaks=True, rounds=0)
-_row(
-    "where",
-    3,
-    _where_diff,
-    stable.where,
-    ex.where,
-    r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}",
-    rounds=0,
-)
+_row("where", 3, _where_diff, stable.where, ex.where,
+     r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", rounds=0)
 # Powers, exponentials, logarithms
-_row(
-    "sqrt",
-    1,
-    _one(lambda a, n: 0.5 / n),
-    torch.sqrt,
-    ex.sqrt,
-    r"\sqrt{{{0}}}",
-    monotone="up",
-    range=(0.0, math.inf),
-)
+_row("sqrt", 1, _one(lambda a, n: 0.5 / n), torch.sqrt, ex.sqrt, r"\sqrt{{{0}}}", monotone="up", range=(0.0, math.inf))
 _row("exp", 1, _one(lambda a, n: n), torch.exp, ex.exp, "e^{{{0}}}", monotone="up", range=(0.0, math.inf))
-_row(
-    "expm1",
-    1,
-    _one(lambda a, n: _fn("exp")(a)),
-    torch.expm1,
-    ex.expm1,
-    r"(e^{{{0}}} - 1)",
-    monotone="up",
-    range=(-1.0, math.inf),
-)
+_row("expm1", 1, _one(lambda a, n: _fn("exp")(a)), torch.expm1, ex.expm1, r"(e^{{{0}}} - 1)", monotone="up",
+     range=(-1.0, math.inf))
 _row("log", 1, _one(lambda a, n: 1.0 / a), torch.log, ex.log, r"\log({0})", monotone="up")
 _row("log1p", 1, _one(lambda a, n: 1.0 / (1.0 + a)), torch.log1p, ex.log1p, r"\log(1 + {0})", monotone="up")
 # Circular and hyperbolic
-_row(
-    "sin",
-    1,
-    _one(lambda a, n: _fn("cos")(a)),
-    torch.sin,
-    ex.sin,
-    r"\sin({0})",
-    parity="odd",
-    range=(-1.0, 1.0),
-)
-_row(
-    "cos",
-    1,
-    _one(lambda a, n: -_fn("sin")(a)),
-    torch.cos,
-    ex.cos,
-    r"\cos({0})",
-    parity="even",
-    range=(-1.0, 1.0),
-)
+_row("sin", 1, _one(lambda a, n: _fn("cos")(a)), torch.sin, ex.sin, r"\sin({0})", parity="odd", range=(-1.0, 1.0))
+_row("cos", 1, _one(lambda a, n: -_fn("sin")(a)), torch.cos, ex.cos, r"\cos({0})", parity="even", range=(-1.0, 1.0))
 _row("tan", 1, _one(lambda a, n: 1.0 + n * n), torch.tan, ex.tan, r"\tan({0})", parity="odd")
-_row(
-    "atan",
-    1,
-    _one(lambda a, n: 1.0 / (1.0 + a * a)),
-    torch.atan,
-    ex.atan,
-    r"\arctan({0})",
-    parity="odd",
-    monotone="up",
-    range=(-math.pi / 2, math.pi / 2),
-)
-_row(
-    "sinh",
-    1,
-    _one(lambda a, n: _fn("cosh")(a)),
-    torch.sinh,
-    ex.sinh,
-    r"\sinh({0})",
-    parity="odd",
-    monotone="up",
-)
-_row(
-    "cosh",
-    1,
-    _one(lambda a, n: _fn("sinh")(a)),
-    torch.cosh,
-    ex.cosh,
-    r"\cosh({0})",
-    parity="even",
-    range=(1.0, math.inf),
-)
-_row(
-    "tanh",
-    1,
-    _one(lambda a, n: _sech2(a)),
-    torch.tanh,
-    ex.tanh,
-    r"\tanh({0})",
-    parity="odd",
-    monotone="up",
-    range=(-1.0, 1.0),
-)
-_row(
-    "asinh",
-    1,
-    _one(lambda a, n: 1.0 / _hypot1(a)),
-    torch.asinh,
-    ex.asinh,
-    r"\operatorname{{asinh}}({0})",
-    parity="odd",
-    monotone="up",
-)
-_row(
-    "sech2",
-    1,
-    _one(lambda a, n: -2.0 * (_fn("tanh")(a) * n)),
-    stable.sech2,
-    ex.sech2,
-    r"\operatorname{{sech}}^2({0})",
-    parity="even",
-    range=(0.0, 1.0),
-)
-_row(
-    "logcosh",
-    1,
-    _one(lambda a, n: _fn("tanh")(a)),
-    stable.logcosh,
-    ex.logcosh,
-    r"\log\cosh({0})",
-    parity="even",
-    range=(0.0, math.inf),
-)
-_row(
-    "tanhshrink",
-    1,
-    _one(lambda a, n: _fn("tanh")(a) ** 2.0),
-    stable.tanhshrink,
-    ex.tanhshrink,
-    r"({0} - \tanh {0})",
-    parity="odd",
-    monotone="up",
-)
+_row("atan", 1, _one(lambda a, n: 1.0 / (1.0 + a * a)), torch.atan, ex.atan, r"\arctan({0})", parity="odd",
+     monotone="up", range=(-math.pi / 2, math.pi / 2))
+_row("sinh", 1, _one(lambda a, n: _fn("cosh")(a)), torch.sinh, ex.sinh, r"\sinh({0})", parity="odd", monotone="up")
+_row("cosh", 1, _one(lambda a, n: _fn("sinh")(a)), torch.cosh, ex.cosh, r"\cosh({0})", parity="even",
+     range=(1.0, math.inf))
+_row("tanh", 1, _one(lambda a, n: _sech2(a)), torch.tanh, ex.tanh, r"\tanh({0})", parity="odd", monotone="up",
+     range=(-1.0, 1.0))
+_row("asinh", 1, _one(lambda a, n: 1.0 / _hypot1(a)), torch.asinh, ex.asinh, r"\operatorname{{asinh}}({0})",
+     parity="odd", monotone="up")
+_row("sech2", 1, _one(lambda a, n: -2.0 * (_fn("tanh")(a) * n)), stable.sech2, ex.sech2,
+     r"\operatorname{{sech}}^2({0})", parity="even", range=(0.0, 1.0))
+_row("logcosh", 1, _one(lambda a, n: _fn("tanh")(a)), stable.logcosh, ex.logcosh, r"\log\cosh({0})",
+     parity="even", range=(0.0, math.inf))
+_row("tanhshrink", 1, _one(lambda a, n: _fn("tanh")(a) ** 2.0), stable.tanhshrink, ex.tanhshrink,
+     r"({0} - \tanh {0})", parity="odd", monotone="up")
 # Logistic. sigmoid' is a quarter of sech2 of the half: s(1 - s) would cancel where s is near 1.
-_row(
-    "sigmoid",
-    1,
-    _one(lambda a, n: 0.25 * _sech2(0.5 * a)),
-    torch.sigmoid,
-    ex.sigmoid,
-    r"\sigma({0})",
-    monotone="up",
-    range=(0.0, 1.0),
-)
-_row(
-    "softplus",
-    1,
-    _one(lambda a, n: _sigmoid(a)),
-    stable.softplus,
-    ex.softplus,
-    r"\operatorname{{softplus}}({0})",
-    monotone="up",
-    range=(0.0, math.inf),
-)
+_row("sigmoid", 1, _one(lambda a, n: 0.25 * _sech2(0.5 * a)), torch.sigmoid, ex.sigmoid, r"\sigma({0})",
+     monotone="up", range=(0.0, 1.0))
+_row("softplus", 1, _one(lambda a, n: _sigmoid(a)), stable.softplus, ex.softplus,
+     r"\operatorname{{softplus}}({0})", monotone="up", range=(0.0, math.inf))
 # Normal distribution
-_row(
-    "erf",
-    1,
-    _one(lambda a, n: (2.0 / math.sqrt(math.pi)) * _fn("exp")(-(a * a))),
-    torch.erf,
-    ex.erf,
-    r"\operatorname{{erf}}({0})",
-    parity="odd",
-    monotone="up",
-    range=(-1.0, 1.0),
-)
-_row(
-    "erfc",
-    1,
-    _one(lambda a, n: (-2.0 / math.sqrt(math.pi)) * _fn("exp")(-(a * a))),
-    torch.erfc,
-    ex.erfc,
-    r"\operatorname{{erfc}}({0})",
-    monotone="down",
-    range=(0.0, 2.0),
-)
-_row(
-    "Phi",
-    1,
-    _one(lambda a, n: _fn("phi")(a)),
-    stable.Phi,
-    ex.Phi,
-    r"\Phi({0})",
-    monotone="up",
-    range=(0.0, 1.0),
-)
-_row(
-    "phi",
-    1,
-    _one(lambda a, n: -(a * n)),
-    stable.phi,
-    ex.phi,
-    r"\varphi({0})",
-    parity="even",
-    range=(0.0, 1.0 / math.sqrt(2.0 * math.pi)),
-)
+_row("erf", 1, _one(lambda a, n: (2.0 / math.sqrt(math.pi)) * _fn("exp")(-(a * a))), torch.erf, ex.erf,
+     r"\operatorname{{erf}}({0})", parity="odd", monotone="up", range=(-1.0, 1.0))
+_row("erfc", 1, _one(lambda a, n: (-2.0 / math.sqrt(math.pi)) * _fn("exp")(-(a * a))), torch.erfc, ex.erfc,
+     r"\operatorname{{erfc}}({0})", monotone="down", range=(0.0, 2.0))
+_row("Phi", 1, _one(lambda a, n: _fn("phi")(a)), stable.Phi, ex.Phi, r"\Phi({0})", monotone="up", range=(0.0, 1.0))
+_row("phi", 1, _one(lambda a, n: -(a * n)), stable.phi, ex.phi, r"\varphi({0})", parity="even",
+     range=(0.0, 1.0 / math.sqrt(2.0 * math.pi)))
 # Algebraic sigmoids: the quotient rule would cancel in their tails, so their derivatives are stated.
-_row(
-    "softsign",
-    1,
-    _one(lambda a, n: (1.0 + abs(a)) ** -2.0),
-    stable.softsign,
-    ex.softsign,
-    r"\operatorname{{softsign}}({0})",
-    parity="odd",
-    monotone="up",
-    range=(-1.0, 1.0),
-)
-_row(
-    "hypot1",
-    1,
-    _one(lambda a, n: _fn("isru")(a)),
-    stable.hypot1,
-    ex.hypot1,
-    r"\sqrt{{1 + {0}^2}}",
-    parity="even",
-    range=(1.0, math.inf),
-)
-_row(
-    "hypotm1",
-    1,
-    _one(lambda a, n: _fn("isru")(a)),
-    stable.hypotm1,
-    ex.hypotm1,
-    r"(\sqrt{{1 + {0}^2}} - 1)",
-    parity="even",
-    range=(0.0, math.inf),
-)
-_row(
-    "isru",
-    1,
-    _one(lambda a, n: _hypot1(a) ** -3.0),
-    stable.isru,
-    ex.isru,
-    r"\frac{{{0}}}{{\sqrt{{1 + {0}^2}}}}",
-    parity="odd",
-    monotone="up",
-    range=(-1.0, 1.0),
-)
-_row(
-    "sqp",
-    1,
-    _one(lambda a, n: _fn("sqp1")(a)),
-    stable.sqp,
-    ex.sqp,
-    r"({0} + \sqrt{{1 + {0}^2}})",
-    monotone="up",
-    range=(0.0, math.inf),
-)
-_row(
-    "sqp1",
-    1,
-    _one(lambda a, n: _hypot1(a) ** -3.0),
-    stable.sqp1,
-    ex.sqp1,
-    r"(1 + \frac{{{0}}}{{\sqrt{{1 + {0}^2}}}})",
-    monotone="up",
-    range=(0.0, 2.0),
-)
+_row("softsign", 1, _one(lambda a, n: (1.0 + abs(a)) ** -2.0), stable.softsign, ex.softsign,
+     r"\operatorname{{softsign}}({0})", parity="odd", monotone="up", range=(-1.0, 1.0))
+_row("hypot1", 1, _one(lambda a, n: _fn("isru")(a)), stable.hypot1, ex.hypot1, r"\sqrt{{1 + {0}^2}}",
+     parity="even", range=(1.0, math.inf))
+_row("hypotm1", 1, _one(lambda a, n: _fn("isru")(a)), stable.hypotm1, ex.hypotm1, r"(\sqrt{{1 + {0}^2}} - 1)",
+     parity="even", range=(0.0, math.inf))
+_row("isru", 1, _one(lambda a, n: _hypot1(a) ** -3.0), stable.isru, ex.isru,
+     r"\frac{{{0}}}{{\sqrt{{1 + {0}^2}}}}", parity="odd", monotone="up", range=(-1.0, 1.0))
+_row("sqp", 1, _one(lambda a, n: _fn("sqp1")(a)), stable.sqp, ex.sqp, r"({0} + \sqrt{{1 + {0}^2}})",
+     monotone="up", range=(0.0, math.inf))
+_row("sqp1", 1, _one(lambda a, n: _hypot1(a) ** -3.0), stable.sqp1, ex.sqp1,
+     r"(1 + \frac{{{0}}}{{\sqrt{{1 + {0}^2}}}})", monotone="up", range=(0.0, 2.0))
 # sin(x)/x and its derivatives, by static order
-_row(
-    "sinc",
-    1,
-    _one(lambda a, n: Expr("sinc", (a,), int(n.data or 0) + 1)),
-    stable.sinc,
-    ex.sinc,
-    r"\operatorname{{sinc}}({0})",
-)
+_row("sinc", 1, _one(lambda a, n: Expr("sinc", (a,), int(n.data or 0) + 1)), stable.sinc, ex.sinc,
+     r"\operatorname{{sinc}}({0})")
+# fmt: on
 
 pi, e = math.pi, math.e
 

@@ -248,7 +248,7 @@ def test_markup_escapes_text_and_passes_markup():
 
 def test_ticks_and_numbers():
     for low, high in ((0.0, 1.0), (-0.013, 0.02), (2.35, 2.51), (1.0, 14.0)):
-        values = ticks(low, high)
+        values = ticks(low, high, 5)
         assert 2 <= len(values) <= 7
         assert all(low - 1e-9 <= v <= high + 1e-9 for v in values)
     assert number(-0.0001, 2) == "0.00"

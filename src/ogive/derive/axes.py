@@ -22,11 +22,11 @@ class Scale:
     end: float
 
     def __call__(self, value: float) -> float:
-        """The pixel of ``value``."""
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+        """The pixel of ``value``, held within ten plot sizes so that no viewer chokes on it."""
+        return float(self.array(np.asarray(value)))
 
     def array(self, values: Array) -> Array:
-        """Pixels, held within ten plot sizes so that no viewer chokes on them."""
+        """Pixels of many values, held likewise."""
         reach = 10.0 * abs(self.end - self.start)
         middle = 0.5 * (self.start + self.end)
         with np.errstate(over="ignore"):

@@ -110,7 +110,7 @@ def find(spec: Any, *, tol: float = TOLERANCE, k: int = 5) -> Found:
     same = identical(target, tol)
     found = [_match(e, "identical") for e in same]
     nearby: list[Explanation] = []
-    if not found and not target.constant:
+    if not found and target.fittable:
         line = straight(target, tol)
         fits = Fits((line,), ()) if line else other_parameters(target, tol)
         told = list(fits.exact)

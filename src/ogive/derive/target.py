@@ -71,9 +71,12 @@ class Target:
         return np.asarray(y.double().numpy())
 
     @property
-    def constant(self) -> bool:
-        """Whether it takes one value only: every entry times zero, and so no entry."""
-        return bool(np.ptp(self.check) <= 1e-12 * (1.0 + np.abs(self.check).max()))
+    def fittable(self) -> bool:
+        """Whether it can be an entry at all: finite near 0, where every entry is, and not constant, which is
+        every entry times zero."""
+        if not np.isfinite(self.fit).all():
+            return False
+        return not bool(np.ptp(self.check) <= 1e-12 * (1.0 + np.abs(self.check).max()))
 
     def jumps(self) -> Array:
         """Where the function jumps, for |x| <= 8, by halving every interval with a step of its own."""

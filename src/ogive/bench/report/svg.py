@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ogive.bench.report.markup import Child, Markup, el, join
+from ogive.derive.axes import Scale, ticks
 
 __all__ = [
     "Look", "Scale", "decimals", "figure", "label", "looks", "number", "span", "ticks", "tidy",
@@ -75,21 +76,6 @@ def looks(acts: Sequence[str]) -> dict[str, Look]:
     return {act: Look(act, i) for i, act in enumerate(acts)}
 
 
-@dataclass(frozen=True)
-class Scale:
-    """A linear map from data [low, high] to pixels [start, end]."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        """The pixel of a value, held within ten chart widths so that no viewer chokes on it."""
-        at = self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-        return min(max(at, -4000.0), 4000.0)
-
-
 def span(values: Sequence[float], pad: float = 0.06) -> tuple[float, float]:
     """Lowest and highest finite value, a little wider; never empty.
 
@@ -100,19 +86,6 @@ def span(values: Sequence[float], pad: float = 0.06) -> tuple[float, float]:
     low, high = min(finite), max(finite)
     room = pad * (high - low) or 0.05 * abs(high) or 1.0
     return low - room, high + room
-
-
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """At most about `most` round values (1, 2 or 5 times a power of ten) in [low, high].
-
-    >>> ticks(0.0, 1.0)
-    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
-    """
-    raw = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(raw))
-    step = next(m * power for m in (1.0, 2.0, 5.0, 10.0) if m * power >= raw * (1 - 1e-9))
-    first = math.ceil(low / step - 1e-9)
-    return [round(i * step, 12) + 0.0 for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def decimals(step: float) -> int:
