@@ -130,9 +130,12 @@ def _match_constant_factor(pattern: Expr, node: Expr, bound: Binding) -> Binding
     return None
 
 
-_BY_OP: dict[str, list[Rule]] = {}
+# Rules by the operation at their root, each with the operations its arguments must have (a minus sign may be
+# folded into a constant, so it is not asked for): most nodes are passed over without matching.
+_BY_OP: dict[str, list[tuple[frozenset[str], Rule]]] = {}
 for _rule in RULES:
-    _BY_OP.setdefault(_rule.pattern.op, []).append(_rule)
+    _needs = frozenset(a.op for a in _rule.pattern.args) - {"var", "neg"}
+    _BY_OP.setdefault(_rule.pattern.op, []).append((_needs, _rule))
 
 
 def _terms(expr: Expr) -> list[tuple[float, Expr]]:
@@ -211,10 +214,13 @@ def _resolve(expr: Expr, cond: Expr, holds: bool) -> Expr:
 
 
 def _step(node: Expr) -> Expr:
-    for rule in _BY_OP.get(node.op, ()):
-        found = match(rule.pattern, node, {})
-        if found is not None:
-            return rule.build(found)
+    rules = _BY_OP.get(node.op)
+    if rules:
+        ops = {a.op for a in node.args}
+        for needs, rule in rules:
+            found = match(rule.pattern, node, {}) if needs <= ops else None
+            if found is not None:
+                return rule.build(found)
     if node.op in ("add", "sub"):
         return factor(collect(node))
     if node.op == "where":
