@@ -186,3 +186,17 @@ def test_large_tensors_go_in_pieces_and_agree():
 def test_the_repr_shows_formula_and_parameters():
     assert repr(ogive.get("swish")) == "<Activation swish: x*sigmoid(beta*x), beta=1>"
     assert tanh is ogive.ops.tanh
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "elu", "hardtanh", "threshold"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_choices_on_large_tensors_equal_those_on_small_ones(name, dtype):
+    act = ogive.get(name)
+    x = torch.randn(300, 400).to(dtype)
+    x[0, :3] = torch.tensor([math.nan, math.inf, -math.inf])
+    large, small = x.clone().requires_grad_(), x[:5].clone().requires_grad_()
+    y, z = act(large), act(small)
+    y.backward(3 * torch.ones_like(y))
+    z.backward(3 * torch.ones_like(z))
+    assert torch.equal(y[:5].nan_to_num(), z.nan_to_num())
+    assert torch.equal(large.grad[:5].nan_to_num(), small.grad.nan_to_num())

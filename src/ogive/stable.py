@@ -80,9 +80,15 @@ _BITS = {torch.float32: torch.int32, torch.float16: torch.int16, torch.bfloat16:
 def where(cond: Tensor, a: Any, b: Any) -> Tensor:
     # torch.where branches on every element of a CPU tensor, 3.9 ns each when the condition is random: relu's
     # backward at 1e6 float32 elements took 25 times torch's. Choosing among the bits takes 0.6 ns; it loses on
-    # small tensors and in float64.
+    # small tensors and in float64, and a traced graph must not depend on the size.
     plain = isinstance(a, Tensor) and isinstance(b, Tensor) and cond.device.type == "cpu" and a.dtype == b.dtype
-    if plain and cond.numel() >= 65_536 and a.dtype in _BITS and cond.numel() == max(a.numel(), b.numel()):
+    if (
+        plain
+        and not torch._C._len_torch_dispatch_stack()
+        and cond.numel() >= 65_536
+        and a.dtype in _BITS
+        and cond.numel() == max(a.numel(), b.numel())
+    ):
         bits = _BITS[a.dtype]
         mask, other = cond.to(bits).neg_(), b.view(bits)
         return torch.bitwise_xor(a.view(bits), other).bitwise_and_(mask).bitwise_xor_(other).view(a.dtype)
