@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
+
+from torch import Tensor
 
 from ogive import catalogue
 from ogive.activation import Activation, define
-from ogive.errors import InputError
+from ogive.errors import InputError, ParameterError
 
 
 def get(spec: Any) -> Activation:
@@ -31,6 +34,28 @@ def get(spec: Any) -> Activation:
     if isinstance(inner, Activation):
         return inner
     raise InputError(f"expected a name, a formula or an activation; got {type(spec).__name__}: {str(spec)[:80]!r}")
+
+
+def scalar(spec: Any, what: str, params: Mapping[str, Any]) -> tuple[Activation, dict[str, float]]:
+    """The activation of one input meant by ``spec`` and its parameters as numbers, ``params`` over defaults.
+
+    ``what`` names the quantity asked for, in errors. Raises :class:`~ogive.errors.InputError` for a gate of
+    two inputs and :class:`~ogive.errors.ParameterError` for a parameter that is not a number.
+
+    >>> scalar("swish", "the gain", {"beta": 2})[1]
+    {'beta': 2.0}
+    """
+    act = get(spec)
+    if len(act.inputs) != 1:
+        raise InputError(
+            f"{what} of {act.label}: it takes {len(act.inputs)} inputs ({', '.join(act.inputs)}); "
+            "ask about an activation of one input"
+        )
+    values = act.settle(params)
+    for key, value in values.items():
+        if isinstance(value, Tensor):
+            raise ParameterError(f"{what} of {act.label}: parameter {key} is a tensor; it takes a number")
+    return act, values
 
 
 def names() -> list[str]:

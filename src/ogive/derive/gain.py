@@ -7,16 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ogive.activation import Activation
 from ogive.breaks import affine, breakpoints
 from ogive.derive.gauss import REACH, Moment, expectation
 from ogive.diff import differentiate
-from ogive.errors import InputError, OgiveError, ParameterError
+from ogive.errors import OgiveError
 from ogive.expr import Expr
 from ogive.kernels.program import compile_program
-from ogive.lookup import get
+from ogive.lookup import scalar
 
 # A relative error estimate above this means that the integral did not converge: it is infinite.
 _CONVERGED = 1e-4
@@ -68,23 +67,16 @@ def gain(spec: Any, **params: float) -> Gain:
     >>> round(gain("leaky_relu", negative_slope=0.2).forward ** 2, 12) == round(2 / 1.04, 12)
     True
     """
-    act = get(spec)
-    if len(act.inputs) != 1:
-        raise InputError(f"gain of {act.label}: it takes {len(act.inputs)} inputs ({', '.join(act.inputs)}); "
-                         "a gain is defined for activations of one input")  # fmt: skip
-    values = act.settle(params)
-    for key, value in values.items():
-        if isinstance(value, Tensor):
-            raise ParameterError(f"gain of {act.label}: parameter {key} is a tensor; it takes a number")
+    act, values = scalar(spec, "the gain", params)
     declared = act.form.surrogate
     slope = differentiate(act.expr, act.inputs[0]) if declared is None else declared
     cuts = _cuts(act.expr, act, values) + _cuts(slope, act, values)
     try:
         second = _second_moment(act.expr, act, values, cuts)
     except OgiveError as error:
-        raise OgiveError(f"gain of {act.label}: for E f(z)^2 with a normal z {error}") from None
+        raise OgiveError(f"the gain of {act.label}: for E f(z)^2 with a normal z {error}") from None
     if second.value == 0.0:
-        raise OgiveError(f"gain of {act.label}: E f(z)^2 is zero, so no scale of the weights restores the signal")
+        raise OgiveError(f"the gain of {act.label}: E f(z)^2 is zero, so no scale of the weights restores the signal")
     try:
         slopes = _second_moment(slope, act, values, cuts)
     except OgiveError:

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from ogive.activation import Activation
 from ogive.diff import differentiate
-from ogive.errors import InputError, OgiveError, ParameterError
+from ogive.errors import OgiveError
 from ogive.expr import Expr, const, var
 from ogive.kernels.program import compile_program
-from ogive.lookup import get
+from ogive.lookup import scalar
 
 SNAP = 1e-12  # a limit this near to a closed form (relative to 1 + its size) is taken to be it
 
@@ -113,14 +113,7 @@ def limits(spec: Any, **params: float) -> Limits:
     >>> limits("arctan").closed["plus.value"], limits("relu").kink, limits("sine").plus.value
     ('pi/2', True, None)
     """
-    act = get(spec)
-    if len(act.inputs) != 1:
-        raise InputError(f"limits of {act.label}: it takes {len(act.inputs)} inputs ({', '.join(act.inputs)}); "
-                         "limits are defined for activations of one input")  # fmt: skip
-    values = act.settle(params)
-    for key, given in values.items():
-        if isinstance(given, Tensor):
-            raise ParameterError(f"limits of {act.label}: parameter {key} is a tensor; it takes a number")
+    act, values = scalar(spec, "the limits", params)
     f = _Sampler(act.expr, act, values)
     slope = _Sampler(differentiate(act.expr, act.inputs[0]), act, values)
     zero = torch.zeros(1, dtype=torch.float64)
@@ -176,7 +169,7 @@ def _limit(y: Tensor, where: str) -> tuple[float | None, bool]:
     """The limit of samples ``y`` (windows, points) as the window goes on, and whether it is a sharp one."""
     usable = int((~torch.isnan(y).any(1)).long().cumprod(0).sum())  # windows before the first NaN
     if usable < 6:
-        raise OgiveError(f"limits of {where}: the formula gives NaN on the way; rewrite it so that it does not "
+        raise OgiveError(f"the limits of {where}: the formula gives NaN on the way; rewrite it so that it does not "
                          "divide inf by inf or subtract inf from inf")  # fmt: skip
     y = y[:usable]
     tail = y[-max(4, usable // 3) :]
