@@ -1,3 +1,5 @@
+import contextlib
+import signal
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,16 @@ def test_engines_by_name():
     assert engine_for("ray://head:10001", 2) == OnRay("ray://head:10001", 2)
     with pytest.raises(ParameterError, match="dask"):
         engine_for("dask", None)
+
+
+def test_an_interrupt_that_a_library_swallows_still_stops_the_run():
+    from ogive.bench.run import ctrl_c
+
+    before = signal.getsignal(signal.SIGINT)
+    with ctrl_c() as stop_if_asked:
+        stop_if_asked()  # nobody asked
+        with contextlib.suppress(KeyboardInterrupt):  # what a destructor or a pool's clean-up does
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            stop_if_asked()
+    assert signal.getsignal(signal.SIGINT) is before

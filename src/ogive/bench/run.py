@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -55,7 +59,7 @@ class Experiment:
             StoreError: when the results file cannot be used.
             EngineError: when the workers cannot be used.
         """
-        with self._store() as store:
+        with self._store() as store, ctrl_c() as stop_if_asked:
             for trial in store.results().trials:
                 observe("kept", trial)
             for phase in ("tune", "test"):
@@ -69,6 +73,7 @@ class Experiment:
                 for trial in engine.stream(jobs):
                     store.add(trial)
                     observe("done", trial)
+                    stop_if_asked()
             if not self.config["complete"]:
                 store.set_config({**self.config, "complete": True, "finished": _now()})
             return store.results()
@@ -79,6 +84,34 @@ class Experiment:
         store = Store.open(self.path)
         store.drop_failed()
         return store
+
+
+@contextmanager
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """A check that raises KeyboardInterrupt when Ctrl-C came and was lost on the way.
+
+    Python drops an interrupt that lands in a destructor or in a callback of a library's clean-up, such as
+    the end of a pool between the two phases: the run would go on as if nobody had asked.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield lambda: None
+        return
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        before(number, frame)
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def prepare(
