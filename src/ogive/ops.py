@@ -2,8 +2,9 @@
 
 One row states everything about a primitive. ``diff`` gives the partial derivatives as expressions, ``torch``
 computes on tensors (a number may stand for a constant argument), ``exact`` computes on Taylor series with
-rigorous error balls, ``latex`` prints. Columns for intervals and kernel text are part of the row and empty
-until somebody fills them. The functions below the table make every row callable on trees, tensors, numbers.
+rigorous error balls, ``latex`` and ``kernel`` print; a row that says nothing of ``kernel`` is
+a function of kernels/c/math.h. The column for intervals is part of the row and empty until somebody fills it.
+The functions below the table make every row callable on trees, tensors, numbers.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Op:
     latex: str  # a template over {0}, {1}, ... ; {data} for a static order
     facts: Facts = field(default_factory=Facts)
     interval: Callable[..., Any] | None = None
-    kernel: str | None = None
+    kernel: str = ""  # C, a template over {0}, {1}, ...; {s} is the suffix of the precision, {data} a static order
 
     def __call__(self, *args: Any, data: int | None = None) -> Any:
         """Build a node when any argument is a tree, compute when tensors or numbers."""
@@ -72,9 +73,10 @@ OPS: dict[str, Op] = {}
 
 def _row(
     name: str, arity: int, diff: Callable[[Expr], Partials], torch_: Callable[..., Any],
-    exact: Callable[..., Any], latex: str, **facts: Any,
+    exact: Callable[..., Any], latex: str, kernel: str = "", **facts: Any,
 ) -> Op:  # fmt: skip
-    op = OPS[name] = Op(name, arity, diff, torch_, exact, latex, Facts(**facts))
+    kernel = kernel or f"og_{name}({', '.join(f'{{{i}}}' for i in range(arity))})"
+    op = OPS[name] = Op(name, arity, diff, torch_, exact, latex, Facts(**facts), kernel=kernel)
     return op
 
 
@@ -116,29 +118,44 @@ _sech2, _sigmoid, _hypot1 = _fn("sech2"), _fn("sigmoid"), _fn("hypot1")
 
 # fmt: off
 # Arithmetic
-_row("add", 2, lambda n: (const(1.0), const(1.0)), operator.add, ex.add, "{0} + {1}", rounds=1)
-_row("sub", 2, lambda n: (const(1.0), const(-1.0)), operator.sub, ex.sub, "{0} - {1}", rounds=1)
-_row("mul", 2, lambda n: (n.args[1], n.args[0]), operator.mul, ex.mul, r"{0} \, {1}", rounds=1)
-_row("div", 2, lambda n: (1.0 / n.args[1], -(n / n.args[1])), stable.div, ex.div, r"\frac{{{0}}}{{{1}}}", rounds=1)
-_row("neg", 1, lambda n: (const(-1.0),), torch.neg, ex.neg, "-{0}", parity="odd", monotone="down", rounds=0)
+_row("add", 2, lambda n: (const(1.0), const(1.0)), operator.add, ex.add, "{0} + {1}", rounds=1,
+     kernel="{0} + {1}")
+_row("sub", 2, lambda n: (const(1.0), const(-1.0)), operator.sub, ex.sub, "{0} - {1}", rounds=1,
+     kernel="{0} - {1}")
+_row("mul", 2, lambda n: (n.args[1], n.args[0]), operator.mul, ex.mul, r"{0} \, {1}", rounds=1,
+     kernel="{0} * {1}")
+_row("div", 2, lambda n: (1.0 / n.args[1], -(n / n.args[1])), stable.div, ex.div, r"\frac{{{0}}}{{{1}}}", rounds=1,
+     kernel="{0} / {1}")
+_row("neg", 1, lambda n: (const(-1.0),), torch.neg, ex.neg, "-{0}", parity="odd", monotone="down", rounds=0,
+     kernel="-{0}")
 _row("pow", 2, _pow_diff, stable.power, ex.power, "{0}^{{{1}}}")
 _row("xlogy", 2, lambda n: (_fn("log")(n.args[1]), n.args[0] / n.args[1]), stable.xlogy, ex.xlogy, r"{0} \log {1}")
 # Piecewise
 _row("abs", 1, _one(lambda a, n: _fn("sign")(a)), torch.abs, ex.abs_, r"\left|{0}\right|", parity="even",
-     range=(0.0, math.inf), breaks=True, rounds=0)
+     range=(0.0, math.inf), breaks=True, rounds=0,
+     kernel="ox_abs{s}({0})")
 _row("sign", 1, _zero, torch.sign, ex.sign, r"\operatorname{{sign}}({0})", parity="odd", monotone="up",
-     range=(-1.0, 1.0), breaks=True, rounds=0)
-_row("floor", 1, _zero, torch.floor, ex.floor, r"\lfloor {0} \rfloor", monotone="up", breaks=True, rounds=0)
+     range=(-1.0, 1.0), breaks=True, rounds=0,
+     kernel="ox_sign{s}({0})")
+_row("floor", 1, _zero, torch.floor, ex.floor, r"\lfloor {0} \rfloor", monotone="up", breaks=True, rounds=0,
+     kernel="ox_floor{s}({0})")
 _row("round", 1, _zero, torch.round, ex.round_, r"\operatorname{{round}}({0})", parity="odd", monotone="up",
-     breaks=True, rounds=0)
-_row("maximum", 2, _choice("maximum"), stable.maximum, ex.maximum, r"\max({0}, {1})", breaks=True, rounds=0)
-_row("minimum", 2, _choice("minimum"), stable.minimum, ex.minimum, r"\min({0}, {1})", breaks=True, rounds=0)
-_row("gt", 2, _zero, operator.gt, ex.gt, "{0} > {1}", breaks=True, rounds=0)
-_row("ge", 2, _zero, operator.ge, ex.ge, r"{0} \ge {1}", breaks=True, rounds=0)
+     breaks=True, rounds=0,
+     kernel="ox_round{s}({0})")
+_row("maximum", 2, _choice("maximum"), stable.maximum, ex.maximum, r"\max({0}, {1})", breaks=True, rounds=0,
+     kernel="ox_max{s}({0}, {1})")
+_row("minimum", 2, _choice("minimum"), stable.minimum, ex.minimum, r"\min({0}, {1})", breaks=True, rounds=0,
+     kernel="ox_min{s}({0}, {1})")
+_row("gt", 2, _zero, operator.gt, ex.gt, "{0} > {1}", breaks=True, rounds=0,
+     kernel="{0} > {1}")
+_row("ge", 2, _zero, operator.ge, ex.ge, r"{0} \ge {1}", breaks=True, rounds=0,
+     kernel="{0} >= {1}")
 _row("where", 3, _where_diff, stable.where, ex.where,
-     r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", rounds=0)
+     r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", rounds=0,
+     kernel="{0} ? {1} : {2}")
 # Powers, exponentials, logarithms
-_row("sqrt", 1, _one(lambda a, n: 0.5 / n), torch.sqrt, ex.sqrt, r"\sqrt{{{0}}}", monotone="up", range=(0.0, math.inf))
+_row("sqrt", 1, _one(lambda a, n: 0.5 / n), torch.sqrt, ex.sqrt, r"\sqrt{{{0}}}", monotone="up", range=(0.0, math.inf),
+     kernel="ox_sqrt{s}({0})")
 _row("exp", 1, _one(lambda a, n: n), torch.exp, ex.exp, "e^{{{0}}}", monotone="up", range=(0.0, math.inf))
 _row("expm1", 1, _one(lambda a, n: _fn("exp")(a)), torch.expm1, ex.expm1, r"(e^{{{0}}} - 1)", monotone="up",
      range=(-1.0, math.inf))
@@ -191,7 +208,8 @@ _row("sqp1", 1, _one(lambda a, n: _hypot1(a) ** -3.0), stable.sqp1, ex.sqp1,
      r"(1 + \frac{{{0}}}{{\sqrt{{1 + {0}^2}}}})", monotone="up", range=(0.0, 2.0))
 # sin(x)/x and its derivatives, by static order
 _row("sinc", 1, _one(lambda a, n: Expr("sinc", (a,), int(n.data or 0) + 1)), stable.sinc, ex.sinc,
-     r"\operatorname{{sinc}}({0})")
+     r"\operatorname{{sinc}}({0})",
+     kernel="og_sinc{data}({0})")
 # fmt: on
 
 pi, e = math.pi, math.e

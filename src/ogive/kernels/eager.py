@@ -11,7 +11,7 @@ abs) are computed in the dtype itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from ogive.diff import differentiate
 from ogive.errors import InputError
 from ogive.expr import Expr, var
+from ogive.kernels import native, several
 from ogive.kernels.program import Program, compile_program, number
 from ogive.ops import OPS
 
@@ -62,6 +63,7 @@ class Form:
     defaults: tuple[float, ...]
     surrogate: Expr | None = None
     derived: bool = False
+    slope: Form | None = field(default=None, compare=False)  # of a product with a gradient: the other factor
 
     @cached_property
     def program(self) -> Program:
@@ -88,7 +90,8 @@ class Form:
 def _vjp(form: Form, i: int) -> Form:
     partial = form.surrogate if i == 0 and form.surrogate is not None else differentiate(form.expr, form.names[i])
     g = f"g{len(form.names)}'"  # a name no formula can contain
-    return Form(var(g) * partial, (*form.names, g), (*form.defaults, 1.0), derived=True)
+    slope = Form(partial, form.names, form.defaults, derived=True)
+    return Form(var(g) * partial, (*form.names, g), (*form.defaults, 1.0), derived=True, slope=slope)
 
 
 def _widest(like: Tensor, fast: bool) -> torch.dtype:
@@ -97,8 +100,19 @@ def _widest(like: Tensor, fast: bool) -> torch.dtype:
     return torch.float32 if fast or like.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
 
 
-def evaluate(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value]) -> Tensor:
-    """The value of ``form`` rounded once to ``dtype``; no gradient."""
+def evaluate(
+    form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value], out: Tensor | None = None
+) -> Tensor:
+    """The value of ``form`` rounded once to ``dtype``; no gradient. ``out`` receives it."""
+    if not fast:
+        found = native.evaluate(form, dtype, args, out)
+        if found is not None:
+            return found
+    y = _composite(form, dtype, fast, args)
+    return y if out is None else out.copy_(y)
+
+
+def _composite(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value]) -> Tensor:
     tensors = [a for a in args if isinstance(a, Tensor)]
     like = next((t for t in tensors if t.dim()), tensors[0])
     if form.narrow and all(t.dtype == dtype for t in tensors if t.dim()):
@@ -196,6 +210,12 @@ class Elementwise(torch.autograd.Function):
         g = grads[0]
         args = _args(ctx)
         out: list[Tensor | None] = [None, None, None]
+        wanted = [i for i, a in enumerate(args) if isinstance(a, Tensor) and ctx.needs_input_grad[i + 3] and ctx.form.depends[i]]  # noqa: E501
+        if g is not None and wanted not in ([], [0]) and not ctx.fast and not torch.is_grad_enabled():
+            made = several.gradients(ctx.form, args, g, wanted)
+            if made is not None:
+                found = dict(zip(wanted, made))
+                return (*out, *(found.get(i) for i in range(len(args))))
         for i, a in enumerate(args):
             if g is None or not isinstance(a, Tensor) or not ctx.needs_input_grad[i + 3] or not ctx.form.depends[i]:
                 out.append(None)
