@@ -20,12 +20,12 @@ LAYERS = [
     {"errors"},
     {"expr", "stable", "balls"},
     {"ops", "rewrite", "parse", "diff"},
-    {"kernels"},
-    {"breaks", "activation"},
+    {"kernels", "breaks"},
+    {"activation"},
     {"catalogue", "lookup", "references"},
     {"derive"},
     {"layers"},
-    {"adapters", "bench"},
+    {"adapters", "bench", "speed"},
     {"cli"},
 ]
 RANK = {name: i for i, layer in enumerate(LAYERS) for name in layer}

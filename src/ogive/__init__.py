@@ -25,6 +25,11 @@ _WHERE = {
     "names": "ogive.lookup",
     "Act": "ogive.layers.act",
     "learn": "ogive.layers.act",
+    "large_outputs": "ogive.kernels.allocator",
+    "GLU": "ogive.layers.gate",
+    "SimpleGate": "ogive.layers.gate",
+    "FFN": "ogive.layers.ffn",
+    "SmoothSwiGLU": "ogive.layers.smooth_swiglu",
     "derivative": "ogive.derive.calculus",
     "limits": "ogive.derive.limits",
     "gain": "ogive.derive.gain",
@@ -57,8 +62,13 @@ if TYPE_CHECKING:
     from ogive.errors import OgiveError as OgiveError
     from ogive.errors import ParameterError as ParameterError
     from ogive.errors import UnknownName as UnknownName
+    from ogive.kernels.allocator import large_outputs as large_outputs
     from ogive.layers.act import Act as Act
     from ogive.layers.act import learn as learn
+    from ogive.layers.ffn import FFN as FFN
+    from ogive.layers.gate import GLU as GLU
+    from ogive.layers.gate import SimpleGate as SimpleGate
+    from ogive.layers.smooth_swiglu import SmoothSwiGLU as SmoothSwiGLU
     from ogive.lookup import get as get
     from ogive.lookup import names as names
 

@@ -1,4 +1,4 @@
-"""The command line: `ogive compare`, `describe`, `find`, `names` and `plot`."""
+"""The command line: `ogive compare`, `describe`, `find`, `names`, `plot` and `speed`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ogive.errors import OgiveError
+from ogive.speed.command import speed
 
 app = typer.Typer(
     name="ogive",
@@ -20,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(speed)
 
 
 @app.callback()

@@ -3,7 +3,7 @@
 One row states everything about a primitive. ``diff`` gives the partial derivatives as expressions, ``torch``
 computes on tensors (a number may stand for a constant argument), ``exact`` computes on Taylor series with
 rigorous error balls, ``latex`` and ``kernel`` print; a row that says nothing of ``kernel`` is
-a function of kernels/c/math.h. The column for intervals is part of the row and empty until somebody fills it.
+a function of kernels/c/functions.h. The column for intervals is part of the row and empty until somebody fills it.
 The functions below the table make every row callable on trees, tensors, numbers.
 """
 

@@ -88,6 +88,7 @@ def where(cond: Tensor, a: Any, b: Any) -> Tensor:
         and cond.numel() >= 65_536
         and a.dtype in _BITS
         and cond.numel() == max(a.numel(), b.numel())
+        and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad))  # bits carry no gradient
     ):
         bits = _BITS[a.dtype]
         mask, other = cond.to(bits).neg_(), b.view(bits)

@@ -66,7 +66,7 @@ def kernel_text(programs: tuple[Program, ...], layout: Layout) -> str:
     kind, s = ("float", "f") if layout.narrow else ("double", "")
     rounded = not layout.narrow and "f64" not in layout.results
     head = ["#define OG_MEDIUM"] if rounded else []
-    head += ['#include "kernel.h"'] + ([] if layout.narrow else ['#include "math.h"'])
+    head += ['#include "kernel.h"'] + ([] if layout.narrow else ['#include "functions.h"'])
     head += ["OG_EXPORT void og_run(const void *data, const void *const *in, const double *scalar, void *const *out,",
              "                      double *sum, long n) {"]  # fmt: skip
     body: list[str] = []

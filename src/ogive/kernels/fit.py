@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 SEGMENTS, DEGREES = 32, 11
 BOUND = 1.5  # of the units below; the law for float32 allows 2
-# Expected share of elements outside the fit, at inputs of deviation 2, beyond which there is no point in it.
-_RARE = 0.03
+# Share of elements outside the fit, at inputs of deviation 2, from which the formula itself is as fast.
+_RARE = 0.3
 
 Function = Callable[[np.ndarray], np.ndarray]  # float64 to float64
 
@@ -35,8 +35,10 @@ class Precision:
 
     def units(self, f: Function, x: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
-            slope = np.abs(f(x * (1.0 + 2e-7)) - f(x * (1.0 - 2e-7))) / 4e-7  # |x f'|
-            return np.asarray(self.share * (np.abs(f(x)) + self.condition * slope) + self.last)
+            here = f(x)
+            left, right = here - f(x * (1.0 - 2e-7)), f(x * (1.0 + 2e-7)) - here
+            slope = np.minimum(np.abs(left), np.abs(right)) / 2e-7  # |x f'|, on the calmer side of a kink
+            return np.asarray(self.share * (np.abs(here) + self.condition * slope) + self.last)
 
 
 # Sixteen bits round afterwards, so an eighth of their unit is kept; next to a zero the nearest input is half a
@@ -66,10 +68,12 @@ class Fit(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Grid:
-    """Where the segments lie: borders at whole multiples of ``width``, from ``first * width`` on."""
+    """Where the segments lie: borders at whole multiples of ``width``, from ``first * width`` on. A segment that
+    touches 0 or one of the ``kinks`` is expanded there; ``up`` gives a border to the segment on its left."""
 
     width: float
     first: int
+    kinks: tuple[float, ...] = ()
     up: bool = False
 
     @property
@@ -79,19 +83,26 @@ class Grid:
     @property
     def centre(self) -> np.ndarray:
         c = self.left + 0.5 * self.width
-        for k in (-self.first, -self.first - 1):  # the two that touch 0
-            if 0 <= k < SEGMENTS:
-                c[k] = 0.0
+        for at in (*self.kinks, 0.0):
+            k = round(at / self.width) - self.first
+            if abs(at - (k + self.first) * self.width) < 1e-9 * self.width:
+                c[max(k - 1, 0) : k + 1] = at
         return c
+
+    @property
+    def pinned(self) -> np.ndarray:
+        """The side (1 or -1) on which a segment leaves its centre, 0 where the centre lies inside."""
+        offset = np.round((self.left - self.centre) / self.width, 3)
+        return np.where(offset == 0.0, 1, np.where(offset == -1.0, -1, 0))
 
     def struct(self, degree: int, coef: np.ndarray, good: np.ndarray) -> Fit:
         """The fit as the kernels read it. ``coef``: (segments, degree + 1)."""
-        low, high = np.float32(self.first * self.width), np.float32((self.first + SEGMENTS) * self.width)
-        inf = np.float32(np.inf)
+        # inputs beyond the middles of the outer segments count as those middles
+        low, high = (self.first + 0.5) * self.width, (self.first + SEGMENTS - 0.5) * self.width
         if self.up:  # the kernel rounds down: counted from the right, that gives a border to its left
-            fit = Fit(low=np.nextafter(low, inf), high=high, scale=-1.0 / self.width, shift=self.first + SEGMENTS)
+            fit = Fit(low=low, high=high, scale=-1.0 / self.width, shift=self.first + SEGMENTS)
         else:
-            fit = Fit(low=low, high=np.nextafter(high, -inf), scale=1.0 / self.width, shift=-self.first)
+            fit = Fit(low=low, high=high, scale=1.0 / self.width, shift=-self.first)
         order = slice(None, None, -1) if self.up else slice(None)
         fit.degree = 10 if degree == 9 else degree
         fit.centre[:] = np.where(good, self.centre, np.nan).astype(np.float32)[order].tolist()
@@ -100,9 +111,10 @@ class Grid:
         return fit
 
 
-def _leading(f: Function, side: float) -> int:
-    """The order of the first term of f at 0 from one side: 0 when f(0) is not 0."""
-    a, b = np.abs(f(np.array([side * 2.0**-40, side * 2.0**-44])))
+def _leading(f: Function, at: float, side: float) -> int:
+    """The order of the first term of f at a point, from one side: 0 when f is not 0 there."""
+    step = np.array([2.0**-40, 2.0**-44]) if at == 0.0 else np.array([2.0**-20, 2.0**-24])
+    a, b = np.abs(f(at + side * step))
     if not (np.isfinite(a) and np.isfinite(b)) or b == 0.0 or a == 0.0:
         return 0
     return max(0, round(float(np.log2(a / b)) / 4.0))
@@ -121,8 +133,8 @@ def _polynomials(f: Function, grid: Grid, degree: int, precision: Precision) -> 
     value, weight = np.where(finite[:, None], value, 0.0), np.where(finite[:, None], weight, 1.0)
     basis = ((x - grid.centre[:, None]) / width)[:, :, None] ** np.arange(degree + 1)
     free = np.ones((SEGMENTS, degree + 1), dtype=bool)
-    for k in np.flatnonzero(grid.centre == 0.0):  # lower terms than the function has would spoil it near 0
-        free[k, : min(_leading(f, 1.0 if grid.left[k] >= 0.0 else -1.0), degree)] = False
+    for k in np.flatnonzero(grid.pinned):  # lower terms than the function has would spoil it next to its zero
+        free[k, : min(_leading(f, float(grid.centre[k]), float(grid.pinned[k])), degree)] = False
     scaled = basis * weight[:, :, None] * free[:, None, :]
     size = np.sqrt((scaled**2).sum(1, keepdims=True))
     size[size == 0.0] = 1.0
@@ -187,21 +199,21 @@ def fit(f: Function, run: Callable[[Fit, np.ndarray], np.ndarray], kinks: list[f
     precision = PRECISION[dtype]
     offers: list[tuple[float, Grid, int]] = []
     for width in _widths(kinks):
-        grid = Grid(width, -SEGMENTS // 2)
+        grid = Grid(width, -SEGMENTS // 2, tuple(kinks))
         for degree in range(1, DEGREES):
             _, error = _polynomials(f, grid, degree, precision)
             good = error < 0.6
             good[[0, -1]] = True  # judged by the sample: they have no end
             lost = _normal_mass(grid, good, 2.0)
             # the outer segments are straight lines, which few functions have reached there
-            offers.append((degree + 4.0 + 60.0 * (lost + 0.3 * _normal_mass(grid, ~_outer(), 2.0)), grid, degree))
+            offers.append((degree + 4.0 + 100.0 * (lost + 0.3 * _normal_mass(grid, ~_outer(), 2.0)), grid, degree))
             if lost < 1e-3:
                 offers.append((offers[-1][0] + 1.0, grid, min(degree + 1, DEGREES - 1)))
                 break
     best: tuple[float, Fit] | None = None
     for _, grid, degree in sorted(offers, key=lambda o: o[0])[:4]:
         for up in (False, True):
-            made = _verified(f, run, Grid(grid.width, grid.first, up), degree, dtype)
+            made = _verified(f, run, replace(grid, up=up), degree, dtype)
             if made is not None and (best is None or made[1] + 0.005 * degree < best[0]):
                 best = (made[1] + 0.005 * degree, made[0])
                 lost = made[1]

@@ -48,6 +48,9 @@ class _Runtime:
         self.channels.restype = None
         self.channels.argtypes = [_P, _I, _P, _P, _P, _I, _I, _P, _P, _I, _P, _L, _L, _L, _I]
 
+        self.gate = self.library.og_gate
+        self.gate.restype, self.gate.argtypes = _L, [_P, _P, _I, _P, _P, _P, _P, _P, _P, _L, _L, _I]
+
     def __getitem__(self, name: str) -> int:
         return int(ctypes.cast(getattr(self.library, name), _P).value or 0)
 
@@ -103,7 +106,7 @@ def plain(t: Tensor) -> bool:
     """Whether a kernel may read the memory of ``t``."""
     return (
         type(t) in _PLAIN
-        and t.device.type == "cpu"
+        and t.is_cpu
         and t.dtype in NAMES
         and t.layout is torch.strided
         and not t.is_neg()
@@ -133,6 +136,7 @@ class Unary:
         self.scalars = (_D * max(1, len(numbers)))(*numbers)
         self.fit: Fit | None = None
         self.kind = "generated"
+        self.slope: Unary | None = None  # the plan of the derivative, once it is asked for
         self._times: int | None = None
         narrow = form.narrow and not any(form.program.far) and dtype != torch.float64
         weight = cost(form.program)
@@ -223,7 +227,13 @@ def _bound(form: Form, numbers: tuple[float, ...]) -> int | None:
     return generated((fixed.program,), Layout(("f32",), ("f32",)))
 
 
-def _plan(form: Form, numbers: tuple[float, ...], dtype: torch.dtype, run: _Runtime) -> Unary:
+def plan(form: Form, numbers: tuple[float, ...], dtype: torch.dtype) -> Unary | None:
+    """How ``form`` runs in ``dtype``; made at the first call. None without a compiler."""
+    run = _runtime if _enabled else None
+    if run is None:
+        run = runtime()
+        if run is None:
+            return None
     plans: dict[Any, Unary] = form.__dict__.setdefault("_plans", {})
     key = (numbers, dtype)
     found = plans.get(key)
@@ -242,41 +252,34 @@ def _aside(make: Callable[[], Any]) -> Any:
         return pool.submit(make).result()
 
 
-def unary(form: Form, dtype: torch.dtype, x: Tensor, numbers: tuple[float, ...], g: Tensor | None,
-          product: Form | None, out: Tensor | None) -> Tensor | None:  # fmt: skip
-    """``form`` of ``x``, times ``g`` when it is given (``product`` is the Form of that); None when there is no
-    kernel for it."""
-    run = runtime()
-    if run is None:
-        return None
-    plan = _plan(form, numbers, dtype, run)
-    if not dense(x):
+def run(plan: Unary, x: Tensor, g: Tensor | None, product: Form | None, out: Tensor | None) -> Tensor | None:
+    """The function of ``plan`` at ``x``, times ``g`` when it is given (``product`` is the Form of that); None when
+    there is no kernel for it."""
+    if not x.is_contiguous() and not dense(x):
         x = x.contiguous()
     n = x.numel()
-    factor = None
-    if g is not None:
-        if g.stride() != x.stride():
-            g = torch.empty_like(x).copy_(g)
-        factor = g.data_ptr()
     y = torch.empty_like(x) if out is None or out.stride() != x.stride() else out
-    threads = 1 if n < PARALLEL else torch.get_num_threads()
-    if factor is None:
-        kernel, data = plan.value, plan.data
+    kernel: int | None
+    if g is None:
+        kernel, data, factor = plan.value, plan.data, None
         if n > _STREAM and plan.stream is not None and y.data_ptr() % 64 == 0:
             kernel = plan.stream
     else:
         assert product is not None
-        kernel, data = plan.times(product), plan.data_times
+        if g.stride() != x.stride():
+            g = torch.empty_like(x).copy_(g)
+        kernel, data, factor = plan.times(product), plan.data_times, g.data_ptr()
     if kernel is None:
         return None
+    assert _runtime is not None
+    threads = 1 if n < PARALLEL else torch.get_num_threads()
     args = (kernel, data, plan.scalars, x.data_ptr(), factor, y.data_ptr(), plan.size, plan.size, n, threads)
-    if run.unary(*args):
+    if _runtime.unary(*args):
         if not plan.serve_rare():
             return None
-        run.unary(*args)
+        _runtime.unary(*args)
     if out is not None and y is not out:
-        out.copy_(y)
-        return out
+        return out.copy_(y)
     return y
 
 
@@ -289,7 +292,8 @@ def evaluate(form: Form, dtype: torch.dtype, args: Sequence[Any], out: Tensor | 
         return _several(form, dtype, args, out)
     rest = args[1:]
     if not any(isinstance(a, Tensor) for a in rest):
-        return unary(form, dtype, x, tuple(rest), None, None, out)
+        made = plan(form, tuple(rest), dtype)
+        return None if made is None else run(made, x, None, None, out)
     g = rest[-1]
     if (
         form.slope is not None
@@ -299,14 +303,24 @@ def evaluate(form: Form, dtype: torch.dtype, args: Sequence[Any], out: Tensor | 
         and plain(g)
         and not any(isinstance(a, Tensor) for a in rest[:-1])
     ):
-        return unary(form.slope, dtype, x, tuple(rest[:-1]), g, form, out)
+        made = plan(form.slope, tuple(rest[:-1]), dtype)
+        return None if made is None else run(made, x, g, form, out)
     return _several(form, dtype, args, out)
 
 
 def _several(form: Form, dtype: torch.dtype, args: Sequence[Any], out: Tensor | None) -> Tensor | None:
     from ogive.kernels.several import results
 
-    made = results((form,), (dtype,), args, ("store",))
-    if made is None:
+    if len(args) > 1 and isinstance(args[1], Tensor) and not any(isinstance(a, Tensor) for a in args[2:]):
+        from ogive.kernels import gate
+
+        x, y = args[0], args[1]
+        if isinstance(x, Tensor) and x.shape == y.shape and x.dtype == y.dtype == dtype:
+            made = gate.run(form, tuple(args[2:]), x, y, None)
+            if made is not None:
+                return made[0] if out is None else out.copy_(made[0])
+
+    found = results((form,), (dtype,), args, ("store",))
+    if found is None:
         return None
-    return made[0] if out is None else out.copy_(made[0])
+    return found[0] if out is None else out.copy_(found[0])

@@ -2,6 +2,9 @@
 
 from ogive.layers.act import Act
 from ogive.layers.decay import parameter_groups
+from ogive.layers.ffn import FFN
+from ogive.layers.gate import GLU, SimpleGate, gated
 from ogive.layers.learn import Learn, learn
+from ogive.layers.smooth_swiglu import SmoothSwiGLU
 
-__all__ = ["Act", "Learn", "learn", "parameter_groups"]
+__all__ = ["FFN", "GLU", "Act", "Learn", "SimpleGate", "SmoothSwiGLU", "gated", "learn", "parameter_groups"]

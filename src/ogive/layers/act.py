@@ -12,6 +12,7 @@ from ogive.activation import Activation
 from ogive.diff import differentiate
 from ogive.errors import InputError, ParameterError
 from ogive.expr import number_text, value_of
+from ogive.kernels.gate import halves
 from ogive.layers.inplace import may_overwrite
 from ogive.layers.learn import Learn, constrain, decays, fits, learn, place, shape_of, show, unconstrain
 from ogive.lookup import get
@@ -180,6 +181,9 @@ class Act(nn.Module):
                 raise InputError(f"{entry.label} takes one input; got two")
             inputs: tuple[Any, ...] = (x,)
         else:
+            joined = self._joined(x) if y is None else None
+            if joined is not None:
+                return joined
             inputs = self._halves(x) if y is None else (x, y)
         values = {k: self._placed(k, inputs[0]) for k in entry.params}
         if not self.inplace:
@@ -187,6 +191,16 @@ class Act(nn.Module):
         result = entry(x, **values)
         may_overwrite(x, any(p.requires_grad for p in self.parameters()), entry.label)
         return x.copy_(result)
+
+    _second_first = False  # whether the formula's first input is the second half
+
+    def _joined(self, x: Tensor) -> Tensor | None:
+        """The gate of the halves of ``x`` without cutting it, where a kernel does that."""
+        usual = isinstance(x, Tensor) and not self.learned and not torch.compiler.is_compiling() and x.dim() > 0
+        if not usual or self.dim not in (-1, x.dim() - 1) or x.shape[-1] % 2:
+            return None
+        numbers = tuple(self.fixed[k] for k in self.entry.params)
+        return halves(self.entry.form, x, numbers, self._second_first)
 
     def _halves(self, x: Tensor) -> tuple[Tensor, ...]:
         if not isinstance(x, Tensor) or not -x.dim() <= self.dim < x.dim() or x.shape[self.dim] % 2:

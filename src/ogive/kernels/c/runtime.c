@@ -221,11 +221,73 @@ OG_EXPORT void og_table(const void *data, const void *const *in, const double *s
     for (long start = 0; start < n; start += BLOCK) {                                                              \
       const long size = n - start < BLOCK ? n - start : BLOCK;                                                     \
       for (long i = 0; i < size; i++) value[i] = table[x[start + i]];                                              \
-      for (long i = 0; i < size; i++) store(dtype, y, start + i, value[i] * load(dtype, g, start + i));            \
+      _Pragma("omp simd") for (long i = 0; i < size; i++)                                                          \
+          store(dtype, y, start + i, value[i] * load(dtype, g, start + i));                                        \
     }                                                                                                              \
   }
 TABLE_TIMES(og_table_times_bf16, BF16)
 TABLE_TIMES(og_table_times_f16, F16)
+
+/* ---- gates -----------------------------------------------------------------------------------------------
+ * f(x) y and its two gradients f'(x) y g and f(x) g, with f and f' fitted. Rows of the three tensors may lie
+ * apart (halves of one tensor); within a row elements are neighbours. */
+#define PIECE 4096
+
+static long fitted_block(const struct fit *fit, int dtype, const void *x, long at, float *value, int n) {
+  float wide[BLOCK];
+  double missing = 0;
+  const void *in[1] = {(const float *)x + at};
+  void *out[1] = {value};
+  if (dtype != F32) {
+#pragma omp simd
+    for (int i = 0; i < n; i++) wide[i] = load(dtype, x, at + i);
+    in[0] = wide;
+  }
+  og_fit_f32(fit, in, 0, out, &missing, n);
+  if (dtype == F32 || missing == 0) return (long)missing;
+  for (int i = 0; i < n; i++)
+    if (value[i] != value[i]) value[i] = fit->table[((const uint16_t *)x)[at + i]];
+  return 0;
+}
+
+OG_INLINE void gate_block(const int dtype, const float *p, const float *q, const void *y, long ay, const void *g,
+                          long ag, void *dx, long ax, void *dy, long ady, int n) {
+  if (!g) {
+#pragma omp simd
+    for (int i = 0; i < n; i++) store(dtype, dx, ax + i, p[i] * load(dtype, y, ay + i));
+    return;
+  }
+#pragma omp simd
+  for (int i = 0; i < n; i++) {
+    const float u = load(dtype, g, ag + i);
+    store(dtype, dx, ax + i, q[i] * load(dtype, y, ay + i) * u);
+    store(dtype, dy, ady + i, p[i] * u);
+  }
+}
+
+/* Forward (g null): f(x) y into dx. Backward: both gradients. `apart` holds the distance between rows of x, y, g,
+ * dx, dy in elements. */
+OG_EXPORT long og_gate(const struct fit *f, const struct fit *slope, int dtype, const void *x, const void *y,
+                       const void *g, void *dx, void *dy, const long *apart, long rows, long columns, int threads) {
+  const long pieces = (columns + PIECE - 1) / PIECE;
+  long missing = 0;
+#pragma omp parallel for num_threads(threads) if (threads > 1) reduction(+ : missing)
+  for (long task = 0; task < rows * pieces; task++) {
+    const long row = task / pieces, first = task % pieces * PIECE;
+    const long last = first + PIECE < columns ? first + PIECE : columns;
+    float p[BLOCK], q[BLOCK];
+    for (long at = first; at < last; at += BLOCK) {
+      const int n = last - at < BLOCK ? (int)(last - at) : BLOCK;
+      missing += fitted_block(f, dtype, x, row * apart[0] + at, p, n);
+      if (g) missing += fitted_block(slope, dtype, x, row * apart[0] + at, q, n);
+      const long ay = row * apart[1] + at, ag = row * apart[2] + at, ax = row * apart[3] + at, ady = row * apart[4] + at;
+      if (dtype == F32) gate_block(F32, p, q, y, ay, g, ag, dx, ax, dy, ady, n);
+      else if (dtype == BF16) gate_block(BF16, p, q, y, ay, g, ag, dx, ax, dy, ady, n);
+      else gate_block(F16, p, q, y, ay, g, ag, dx, ax, dy, ady, n);
+    }
+  }
+  return missing;
+}
 
 /* ---- launching -------------------------------------------------------------------------------------------
  * Contiguous shares, one per thread, in multiples of a cache line of every dtype. Sums are added in the order
