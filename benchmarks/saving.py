@@ -31,8 +31,8 @@ from ogive.kernels.recompute import Same
 
 POLICIES = ("torch", "x", "y+bit", "nothing", 8, 4, 2, 1, "approx-bp", "s2a")
 NATIVE = {
-    "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "gelu_tanh": lambda: nn.GELU(approximate="tanh"), "mish": nn.Mish,
-    "prelu": nn.PReLU,
+    "relu": nn.ReLU, "silu": nn.SiLU, "gelu": nn.GELU, "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
+    "mish": nn.Mish,
 }  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def bytes_table(dtype):
             inputs = [torch.randn(64, n // 64).to(dtype).requires_grad_() for _ in act.inputs]
             weight = torch.randn(8, n // 64, dtype=dtype, requires_grad=True)
             run = NATIVE.get(name, lambda: None)() if p == "torch" else act
-            if run is None or (name == "prelu" and p == "torch"):
+            if run is None:
                 row.append("-")
                 continue
             _, size = counted(p, [weight], lambda run=run, i=inputs, w=weight: nn.functional.linear(run(*i), w))
@@ -200,8 +200,8 @@ def text_table(act, steps, seeds):
         reference = reference or scores
         differences = [a - b for a, b in zip(scores, reference)]
         interval = t_interval(differences) if name != "x" else None
-        span = "" if interval is None else f"{mean(differences):+.4f} [{interval[0]:+.4f}, {interval[1]:+.4f}]"
-        print(f"{title(name):<10} {mean(scores):.4f}   {span:<30} {' '.join(f'{s:.3f}' for s in scores)}", flush=True)
+        span = "" if interval is None else f"{mean(differences):+.5f} [{interval[0]:+.5f}, {interval[1]:+.5f}]"
+        print(f"{title(name):<10} {mean(scores):.4f}   {span:<32} {' '.join(f'{s:.3f}' for s in scores)}", flush=True)
 
 
 def main() -> None:

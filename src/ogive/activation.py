@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ogive.errors import FormulaError, InputError, ParameterError, closest
 from ogive.expr import Expr, as_expr, const, number_text, var
-from ogive.kernels import Form, apply, direct, result_dtype
+from ogive.kernels import Form, apply, direct, into, result_dtype
 from ogive.rewrite import simplify
 
 SHARING = ("layer", "channel", "group", "neuron")
@@ -166,13 +166,14 @@ class Activation:
             raise ParameterError(f"{self.label}: parameter {key}={value!r}; it takes {need}")
         return float(value)
 
-    def __call__(self, *inputs: Any, **params: Any) -> Any:
+    def __call__(self, *inputs: Any, out: Any = None, **params: Any) -> Any:
         """Compute on tensors, numbers or trees; compose with another activation.
 
         Inputs: floating tensors of any shape (several broadcast). Parameters: numbers, or tensors that
-        broadcast against the input. The result has the dtype and the memory format of the input.
+        broadcast against the input. The result has the dtype and the memory format of the input. ``out``
+        receives it (no gradient is recorded then) and may be the input itself.
         """
-        if not params and len(inputs) == len(self.inputs) == 1 and not torch.compiler.is_compiling():
+        if out is None and not params and len(inputs) == len(self.inputs) == 1 and not torch.compiler.is_compiling():
             usual = direct.call(self.form, inputs[0], self._numbers)
             if usual is not None:
                 return usual
@@ -189,9 +190,16 @@ class Activation:
             wide = [torch.tensor(float(v), dtype=torch.float64) for v in inputs]
             return float(apply(self.form, torch.float64, (*wide, *settled.values())))
         dtype = result_dtype(self.label, inputs)
+        if out is not None:
+            return self._into(out, dtype, (*inputs, *settled.values()))
         if torch.compiler.is_dynamo_compiling():
             return _in_graph(self.key, dtype, (*inputs, *settled.values()))
         return apply(self.form, dtype, (*inputs, *settled.values()), torch.compiler.is_compiling())
+
+    def _into(self, out: Tensor, dtype: torch.dtype, args: tuple[Any, ...]) -> Tensor:
+        shape = torch.broadcast_shapes(*(a.shape for a in args if isinstance(a, Tensor)))
+        into.check(self.label, out, shape, dtype, args)
+        return into.write(self.form, dtype, args, out)
 
     def with_params(self, **params: float) -> Activation:
         """The same formula with other defaults; no longer the published entry, so it has no name."""
@@ -376,6 +384,8 @@ def _trace(function: Callable[..., Any], given: Mapping[str, Param]) -> tuple[Ex
     label = getattr(function, "__name__", "formula")
     inputs: list[str] = []
     declared: dict[str, Param] = {}
+    if "out" in inspect.signature(function).parameters:
+        raise FormulaError(f"{label}: an argument called 'out' would be taken for the tensor to write into; rename it")
     for key, arg in inspect.signature(function).parameters.items():
         if arg.kind in (arg.VAR_POSITIONAL, arg.VAR_KEYWORD):
             raise FormulaError(f"{label}: a formula has named arguments only; got *{key}")

@@ -142,8 +142,9 @@ def isru(x: Tensor) -> Tensor:
 
 def sqp(x: Tensor) -> Tensor:
     # x + h and 1/(h - x) are the same number; each is taken where it adds magnitudes.
-    s = hypot1(x) + torch.abs(x)
-    return torch.where(x < 0.0, torch.reciprocal(s), s)
+    # Half of it, because the sum of two numbers near the largest would not fit.
+    half = 0.5 * hypot1(x) + 0.5 * torch.abs(x)
+    return torch.where(x < 0.0, 0.5 / half, half + half)
 
 
 def sqp1(x: Tensor) -> Tensor:

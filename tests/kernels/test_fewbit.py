@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -70,7 +70,10 @@ def test_no_random_change_of_a_border_is_better():
         assert fewbit.steps_between(cells, borders).error > best.error
 
 
-@pytest.mark.parametrize("density", [Density(), Density(2.5), Density.like(torch.randn(5000, generator=torch.Generator().manual_seed(3)) ** 2 - 1)])
+@pytest.mark.parametrize(
+    "density",
+    [Density(), Density(2.5), Density.like(torch.randn(5000, generator=torch.Generator().manual_seed(3)) ** 2 - 1)],
+)
 def test_the_error_claimed_is_the_error_met(density):
     """On inputs that the code has not seen."""
     draw = torch.Generator().manual_seed(11)
@@ -85,7 +88,7 @@ def test_the_error_claimed_is_the_error_met(density):
 
 def test_more_bits_are_better():
     errors = [code("mish", bits).error for bits in range(1, 9)]
-    assert all(b < 0.6 * a for a, b in zip(errors, errors[1:]))
+    assert all(b < 0.6 * a for a, b in pairwise(errors))
 
 
 def test_published_codes():
@@ -99,7 +102,10 @@ def test_published_codes():
     off = (integral - ogive.get("gelu")(x)).abs()
     assert float(off.max()) == pytest.approx(0.156, abs=0.002) and abs(float(x[off.argmax()])) < 0.01
     assert "approx-bp" in published.approx_bp(ogive.get("mish").form, ())
-    assert published.approx_bp(ogive.get("swish").form, (1.0,)).borders == published.approx_bp(ogive.get("silu").form, ()).borders
+    assert (
+        published.approx_bp(ogive.get("swish").form, (1.0,)).borders
+        == published.approx_bp(ogive.get("silu").form, ()).borders
+    )
     assert isinstance(published.approx_bp(ogive.get("swish").form, (1.5,)), str)
     step = published.mobile_tl(ogive.get("hardswish").form, ())
     assert (step.borders, step.levels, step.bits) == ((0.0,), (0.0, 1.0), 1)
@@ -142,7 +148,7 @@ def test_packing_without_gaps(dtype, bits, monkeypatch):
     """Compiled and plain operations give the same bytes; the code is the number of borders passed."""
     levels = torch.randn(1 << bits, dtype=torch.float64 if dtype == torch.float64 else torch.float32)
     for n in (0, 1, 8, 13, 2049, 5000):
-        cuts = tuple(sorted(torch.randn((1 << bits) - 1, dtype=torch.float64).tolist()[:-1] + [0.0]))
+        cuts = tuple(sorted([*torch.randn((1 << bits) - 2, dtype=torch.float64).tolist(), 0.0]))
         x, g = _awkward(n, dtype), torch.randn(n).to(dtype)
         packed = packing.pack_counted(x, cuts, bits)
         scaled = packing.scale(g, packed, bits, levels)

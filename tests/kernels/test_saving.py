@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 import ogive
 from ogive.errors import InputError, OgiveError, ParameterError
-from ogive.kernels import evaluate, fewbit, kept, packing, saving
+from ogive.kernels import evaluate, fewbit, kept, native, packing, saving
 from ogive.kernels.outputs16 import slopes16
 from ogive.kernels.outputs32 import Slopes32, slopes32
 from ogive.kernels.recompute import Same
@@ -49,7 +49,9 @@ def _stored(run):
 
 def _net(**act):
     torch.manual_seed(1)
-    return nn.Sequential(nn.Linear(16, 64), ogive.Act("gelu", **act), nn.Linear(64, 64), ogive.Act("mish", **act), nn.Linear(64, 4))
+    return nn.Sequential(
+        nn.Linear(16, 64), ogive.Act("gelu", **act), nn.Linear(64, 64), ogive.Act("mish", **act), nn.Linear(64, 4)
+    )
 
 
 def _gradient(net, x, policy=None):
@@ -117,12 +119,21 @@ def test_nothing_but_the_input_is_kept():
 # --- accuracy --------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def interpreted():
+    """Without generated kernels, whose compilation for every entry would take a minute; values are the same to
+    the last place or the one before."""
+    before = native.enable(False)
+    yield
+    native.enable(before)
+
+
 def _held_out(dtype, seed=77):
     return torch.randn(1 << 16, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_sixteen_bits_within_one_and_a_half_roundings(dtype):
+def test_sixteen_bits_within_one_and_a_half_roundings(dtype, interpreted):
     """Every entry of the catalogue: eligible, and then as good as promised on inputs not used to build the
     table; or not, and then with a reason that is a measurement."""
     x = _held_out(dtype)
@@ -148,7 +159,7 @@ def test_sixteen_bits_within_one_and_a_half_roundings(dtype):
     assert eligible >= {torch.bfloat16: 115, torch.float16: 135}[dtype]
 
 
-def test_float32_outputs():
+def test_float32_outputs(interpreted):
     """Every entry: rebuilt far better than a 16-bit gradient could say, or refused with a reason."""
     x = _held_out(torch.float32)
     eligible = 0
@@ -173,7 +184,9 @@ def test_the_branch_is_right_everywhere(name):
     numbers = tuple(entry.defaults.values())
     table = slopes32(entry.form, numbers)
     assert isinstance(table, Slopes32)
-    x = torch.cat([torch.linspace(-9, 9, 4001), torch.tensor([-30.0, 30.0, -3.0001, -2.9999, 0.5001, 0.4999, 1e-3, -1e-3])])
+    x = torch.cat(
+        [torch.linspace(-9, 9, 4001), torch.tensor([-30.0, 30.0, -3.0001, -2.9999, 0.5001, 0.4999, 1e-3, -1e-3])]
+    )
     slope = ogive.derivative(name)(x.double())
     y = entry(x)
     bits = kept._branch_bits(table, x) if table.bits else None
@@ -195,7 +208,12 @@ def test_compiled_and_plain_slopes_agree(name, dtype, monkeypatch):
         monkeypatch.setattr(module, "native", lambda t: None)
     if bits is not None:
         assert torch.equal(kept._branch_bits(table, x), bits)
-    torch.testing.assert_close(kept._rebuild(table, g, y, bits), found, rtol=1e-6 if dtype == torch.float32 else 0, atol=1e-6 if dtype == torch.float32 else 0)
+    torch.testing.assert_close(
+        kept._rebuild(table, g, y, bits),
+        found,
+        rtol=1e-6 if dtype == torch.float32 else 0,
+        atol=1e-6 if dtype == torch.float32 else 0,
+    )
 
 
 def test_surrogates_are_what_is_coded():
@@ -232,6 +250,26 @@ def test_per_module(policy):
         assert torch.equal(_gradient(net, x), _gradient(_net(), x, policy))
 
 
+def test_one_module_in_several_threads():
+    act, wrong = ogive.Act("silu", saving=4), []
+
+    def work():
+        try:
+            for _ in range(200):
+                x = torch.randn(20, requires_grad=True)
+                if act(x).grad_fn.name() != "CodedBackward" or saving.current() is not None:
+                    wrong.append("policy")
+        except Exception as error:  # reported by the assertion below
+            wrong.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
 def test_the_innermost_policy_counts_and_ends():
     x = torch.randn(50, requires_grad=True)
     act = ogive.get("silu")
@@ -239,13 +277,14 @@ def test_the_innermost_policy_counts_and_ends():
     def kept_by():
         return act(x).grad_fn.name()
 
-    plain = kept_by()
+    less = ("CodedBackward", "FromOutputBackward")
+    assert kept_by() not in less
     with ogive.saving(4):
         assert saving.current() == saving.Policy("bits", 4) and kept_by() == "CodedBackward"
         with ogive.saving("y+bit"):
             assert kept_by() == "FromOutputBackward"
             with ogive.saving("x"):
-                assert kept_by() == plain
+                assert kept_by() not in less
         assert kept_by() == "CodedBackward"
         with pytest.raises(ZeroDivisionError), ogive.saving(1):
             raise ZeroDivisionError
@@ -254,13 +293,13 @@ def test_the_innermost_policy_counts_and_ends():
         thread = threading.Thread(target=lambda: found.append(kept_by()))
         thread.start()
         thread.join()
-        assert found == [plain]  # a policy belongs to its thread
+        assert found[0] not in less  # a policy belongs to its thread
 
     @ogive.saving(bits=3)
-    def decorated():
-        return kept_by()
+    def decorated(again=True):
+        return decorated(False) if again else kept_by()
 
-    assert decorated() == "CodedBackward" and kept_by() == plain and saving.current() is None
+    assert decorated() == "CodedBackward" and kept_by() not in less and saving.current() is None
 
 
 @each_policy
@@ -415,7 +454,7 @@ def test_an_input_changed_before_recomputing_is_an_error():
         inner = x * 1
         z = ogive.get("gelu")(inner) ** 2
         inner.add_(1)
-    with pytest.raises((InputError, RuntimeError), match="in ?place"):
+    with pytest.raises((InputError, RuntimeError), match=r"in ?place"):
         z.sum().backward()
 
 
@@ -474,7 +513,11 @@ def _said(policy, run):
 def test_what_does_not_suit_keeps_the_input_and_says_so_once(policy, run, reason):
     x = torch.randn(50, requires_grad=True)
     y, said = _said(policy, lambda: run(x))
-    assert len(said) == 1 and reason in said[0] and f"saving({saving.Policy('bits', policy) if isinstance(policy, int) else policy})" in said[0]
+    assert (
+        len(said) == 1
+        and reason in said[0]
+        and f"saving({saving.Policy('bits', policy) if isinstance(policy, int) else policy})" in said[0]
+    )
     (g,) = torch.autograd.grad(y.sum(), x)
     assert torch.equal(g, torch.autograd.grad(run(x).sum(), x)[0])
 
@@ -503,7 +546,10 @@ def test_a_module_cannot_keep_nothing():
 
 
 def test_details_and_text():
-    assert repr(ogive.saving(4)) == "saving(bits=4)" and repr(ogive.saving(bits=2, sigma=0.5)) == "saving(bits=2, sigma=0.5)"
+    assert (
+        repr(ogive.saving(4)) == "saving(bits=4)"
+        and repr(ogive.saving(bits=2, sigma=0.5)) == "saving(bits=2, sigma=0.5)"
+    )
     assert repr(ogive.saving("y+bit")) == "saving('y+bit')"
     told = ogive.saving("y+bit").details("gelu", torch.bfloat16)
     assert told["bits"] == 1 and told["error"] <= 1.5 * told["rounding"] and told["why_not"] == ""

@@ -53,8 +53,6 @@ CANCELS = {
     ("snake", "slope"), ("snakebeta", "slope"), ("smoothstep", "value"), ("swooshr", "value"), ("atlu", "slope"),
     ("xatlu", "slope"),
 }  # fmt: skip
-# Beyond 1e36 one product of the slope overflows.
-FAR = {("aria2", "slope"), ("gabor", "slope"), ("swish_sign", "slope")}
 
 
 @needs_triton
@@ -67,7 +65,7 @@ def test_values_and_slopes_in_the_interpreter(entry, interpreted):
     for key, worst in found.items():
         which, dtype = key.split()
         if dtype == "lost":
-            assert not worst or (entry.name, which) in FAR, f"{entry.name} {key} at {worst}"
+            assert not worst, f"{entry.name} {key} at {worst}"
             continue
         limit = 4.0 if dtype == "float32" else 1.0
         error, x, got, true = worst
@@ -267,4 +265,4 @@ def test_gates_layouts_and_large_offsets_on_a_gpu():
 
 def test_the_worst_cases_are_named():
     names = set(catalogue.entries())
-    assert {n for n, _ in CANCELS | FAR} <= names
+    assert {n for n, _ in CANCELS} <= names

@@ -81,7 +81,7 @@ def cache_dirs() -> list[Path]:
     if wish:
         return [Path(wish), _temporary()]
     base = os.environ.get("XDG_CACHE_HOME")
-    home = Path(base) if base else Path(os.path.expanduser("~")) / ".cache"
+    home = Path(base) if base else Path("~").expanduser() / ".cache"
     return [home / "ogive", _temporary()]
 
 
@@ -163,7 +163,7 @@ def _compile(text: str, command: tuple[str, ...], flags: tuple[str, ...], folder
                 raise OSError(said)
             raise NoCompiler(f"{shlex.join(command)} failed with {done.returncode}: {said}")
         target = folder / f"{key}-{_digest(made.read_bytes())}.so"
-        os.replace(made, target)
+        made.replace(target)
     return target
 
 

@@ -31,7 +31,7 @@ class Unary(torch.autograd.Function):
         return native.run(plan, x, None, None, None)
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         (x,) = ctx.saved_tensors
         product, numbers = ctx.form.vjp(0), ctx.plan.numbers
         if not torch.is_grad_enabled() and g.dtype == x.dtype and type(g) is Tensor and not _modes():

@@ -22,6 +22,7 @@ from ogive.diff import differentiate
 from ogive.errors import InputError
 from ogive.expr import Expr, var
 from ogive.kernels import native, several
+from ogive.kernels.headroom import prepared
 from ogive.kernels.program import Program, compile_program, number
 from ogive.ops import OPS
 
@@ -75,6 +76,11 @@ class Form:
         """Whether the input's own dtype is accurate enough."""
         return _narrow(self.expr, self.names[0])
 
+    @cached_property
+    def canonical(self) -> Form:
+        """The form to run in float32, where every operation rounds; derivatives are taken of the stable one."""
+        return replace(self, expr=prepared(self.expr, self.names, self.defaults))
+
     def vjp(self, i: int) -> Form:
         """The Form of (upstream gradient) * d expr / d names[i]; the gradient is the last input."""
         return _vjp(self, i)
@@ -100,9 +106,7 @@ def _widest(like: Tensor, fast: bool) -> torch.dtype:
     return torch.float32 if fast or like.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
 
 
-def evaluate(
-    form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value], out: Tensor | None = None
-) -> Tensor:
+def evaluate(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value], out: Tensor | None = None) -> Tensor:
     """The value of ``form`` rounded once to ``dtype``; no gradient. ``out`` receives it."""
     if not fast:
         found = native.evaluate(form, dtype, args, out)
@@ -113,8 +117,14 @@ def evaluate(
 
 
 def _composite(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value]) -> Tensor:
+    form = form.canonical if fast else form
     tensors = [a for a in args if isinstance(a, Tensor)]
     like = next((t for t in tensors if t.dim()), tensors[0])
+    if not fast and like.is_cuda:
+        from ogive.kernels import triton
+
+        if triton.runs(form, tensors):
+            return triton.run(form, dtype, args)
     if form.narrow and all(t.dtype == dtype for t in tensors if t.dim()):
         wide = dtype
     else:
@@ -197,6 +207,20 @@ def _keep(ctx: Any, form: Form, dtype: torch.dtype, fast: bool, args: Sequence[V
     ctx.set_materialize_grads(False)
 
 
+def _together(form: Form, args: list[Value], g: Tensor, wanted: list[int]) -> dict[int, Tensor] | None:
+    """The gradients of several inputs in one pass over the elements, where a kernel does that."""
+    made = several.gradients(form, args, g, wanted)
+    if made is None and g.is_cuda:
+        from ogive.kernels import triton
+
+        if triton.runs(form, [a for a in (*args, g) if isinstance(a, Tensor)]):
+            made = triton.gradients(form, tuple(wanted), args, g)
+    if made is None:
+        return None
+    like = [args[i] for i in wanted]
+    return {i: p.sum_to_size(a.shape).to(a.dtype) for i, p, a in zip(wanted, made, like) if isinstance(a, Tensor)}
+
+
 class Elementwise(torch.autograd.Function):
     """:func:`evaluate` with derivatives of every order; saves the tensors it was given and nothing else."""
 
@@ -210,12 +234,12 @@ class Elementwise(torch.autograd.Function):
         g = grads[0]
         args = _args(ctx)
         out: list[Tensor | None] = [None, None, None]
-        wanted = [i for i, a in enumerate(args) if isinstance(a, Tensor) and ctx.needs_input_grad[i + 3] and ctx.form.depends[i]]  # noqa: E501
+        needs = ctx.needs_input_grad[3:]
+        wanted = [i for i, a in enumerate(args) if isinstance(a, Tensor) and needs[i] and ctx.form.depends[i]]
         if g is not None and wanted not in ([], [0]) and not ctx.fast and not torch.is_grad_enabled():
-            made = several.gradients(ctx.form, args, g, wanted)
-            if made is not None:
-                found = dict(zip(wanted, made))
-                return (*out, *(found.get(i) for i in range(len(args))))
+            together = _together(ctx.form, args, g, wanted)
+            if together is not None:
+                return (*out, *(together.get(i) for i in range(len(args))))
         for i, a in enumerate(args):
             if g is None or not isinstance(a, Tensor) or not ctx.needs_input_grad[i + 3] or not ctx.form.depends[i]:
                 out.append(None)
@@ -276,6 +300,9 @@ def apply(form: Form, dtype: torch.dtype, args: Sequence[Value], fast: bool = Fa
     return function.apply(form, dtype, fast, *args)
 
 
+_SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
+
+
 def result_dtype(name: str, inputs: Sequence[Any]) -> torch.dtype:
     """The promoted dtype of the data inputs, which must be real floating tensors."""
     for x in inputs:
@@ -283,6 +310,10 @@ def result_dtype(name: str, inputs: Sequence[Any]) -> torch.dtype:
             raise InputError(f"{name} takes tensors; got {type(x).__name__} {x!r}"[:200])
         if not x.is_floating_point():
             raise InputError(f"{name} takes floating-point tensors; got {x.dtype}; convert with x.float()")
+        if x.layout in _SPARSE:
+            raise InputError(f"{name} takes dense tensors; got {str(x.layout)[6:]}; convert with x.to_dense()")
+        if x.device != inputs[0].device and x.dim() and inputs[0].dim():
+            raise InputError(f"{name}: its inputs are on {inputs[0].device} and {x.device}; bring them together")
     dtype = inputs[0].dtype
     for x in inputs[1:]:
         dtype = torch.promote_types(dtype, x.dtype)

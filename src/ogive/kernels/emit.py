@@ -48,6 +48,11 @@ def cost(program: Program) -> int:
     return total + 3 * any(program.far)
 
 
+def printable(program: Program) -> bool:
+    """Whether C has all its primitives: sinc is written to its fourth derivative."""
+    return all(step.name != "sinc" or step.extra[0] <= 4 for step in program.steps)
+
+
 def _constant(program: Program, slot: int) -> float:
     return program.constants[slot] if slot < len(program.constants) else math.nan
 
@@ -56,7 +61,7 @@ def _number(value: float, suffix: str) -> str:
     if math.isinf(value):
         return "-__builtin_inf()" if value < 0 else "__builtin_inf()"
     if math.isnan(value):
-        return "__builtin_nan(\"\")"
+        return '__builtin_nan("")'
     text = float(value).hex() + suffix
     return f"({text})" if value < 0 else text
 
@@ -97,7 +102,8 @@ def kernel_text(programs: tuple[Program, ...], layout: Layout) -> str:
         body.append(f"y{r}[i] += {value};" if result == "acc" else f"y{r}[i] = og_store_{result}({value});")
         stores += 1
     reduction = f" reduction(+ : {', '.join(reduced)})" if reduced else ""
-    loop = [f"#pragma omp simd{reduction}", "  for (long i = 0; i < n; i++) {", *(f"    {line}" for line in body), "  }"]
+    loop = [f"#pragma omp simd{reduction}", "  for (long i = 0; i < n; i++) {"]
+    loop += [*(f"    {line}" for line in body), "  }"]
     return "\n".join([*head, *loop, *foot, "}", ""])
 
 
@@ -108,7 +114,7 @@ def _statements(program: Program, r: int, kind: str, s: str) -> tuple[str, list[
     slots = [_number(c, s) for c in program.constants] + [f"x{k}" for k in range(len(program.names))]
     if any(program.far):
         near = "x0"
-        for reached, test, far in ((program.far[0], ">", FAR), (program.far[1], "<", -FAR)):
+        for reached, far in zip(program.far, (FAR, -FAR)):
             if reached:
                 limit = "__builtin_inf()" if far > 0 else "-__builtin_inf()"
                 near = f"(x0 == {limit} ? {_number(far, s)} : {near})"

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ class Density:
             ranks = np.linspace(0.0, 1.0, len(self.sample))
             return np.interp(x, np.asarray(self.sample), ranks)
         scaled = torch.from_numpy(x) / (self.sigma * math.sqrt(2))
-        return (0.5 * torch.erfc(-scaled)).numpy()  # type: ignore[no-any-return]
+        return (0.5 * torch.erfc(-scaled)).numpy()
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ class Cells:
 
 def cells_of(weights: Array, values: Array, edges: Array | None = None) -> Cells:
     """Cells with these weights and values of f'."""
+
     def running(v: Array) -> Array:
         return np.concatenate([[0.0], np.cumsum(v.astype(np.longdouble))]).astype(np.float64)
 
@@ -248,8 +250,8 @@ def spaced(cells: Cells, inside: Sequence[float], n: int = CANDIDATES) -> list[i
 def steps_between(cells: Cells, borders: Sequence[int]) -> Code:
     """The step function with these inner borders (cell numbers) and the levels that suit them best."""
     full = [0, *borders, len(cells.edges) - 1]
-    levels = tuple(cells.mean(i, j) for i, j in zip(full, full[1:]))
-    cost = sum(float(cells.cost(i, j)) for i, j in zip(full, full[1:]))
+    levels = tuple(cells.mean(i, j) for i, j in pairwise(full))
+    cost = sum(float(cells.cost(i, j)) for i, j in pairwise(full))
     total = float(cells.second[-1])
     return Code(tuple(float(cells.edges[b]) for b in borders), levels, math.sqrt(cost / total) if total else 0.0)
 
@@ -263,7 +265,7 @@ def _optimal(expr: Expr, form: Form, numbers: tuple[float, ...], bits: int, dens
         borders, _ = best_borders(cells, spaced(cells, inside), 1 << bits)
         return steps_between(cells, _settle(cells, borders))
 
-    return apart(make)  # type: ignore[no-any-return]
+    return apart(make)
 
 
 def optimal(form: Form, numbers: tuple[float, ...], bits: int, density: Density | None = None) -> Code:
@@ -291,6 +293,7 @@ def optimal(form: Form, numbers: tuple[float, ...], bits: int, density: Density 
 
 def measured(form: Form, numbers: tuple[float, ...], code: Code, density: Density | None = None) -> float:
     """The error of any step function as a stand-in for the derivative of ``form``: sqrt(E[(f' - q)^2] / E[f'^2])."""
+
     def measure() -> float:
         cells = grid(form, numbers, density or Density())
         middle = 0.5 * (cells.edges[1:] + cells.edges[:-1])
@@ -299,4 +302,4 @@ def measured(form: Form, numbers: tuple[float, ...], code: Code, density: Densit
         off = exact - code.slope(torch.from_numpy(middle)).numpy()
         return float(np.sqrt((w * off**2).sum() / (w * exact**2).sum()))
 
-    return apart(measure)  # type: ignore[no-any-return]
+    return apart(measure)

@@ -129,18 +129,18 @@ def _polynomials(f: Function, grid: Grid, degree: int, precision: Precision) -> 
     with np.errstate(all="ignore"):
         value = f(x)
         weight = 1.0 / precision.units(f, x)
-    finite = np.isfinite(value).all(1) & np.isfinite(weight).all(1)
-    value, weight = np.where(finite[:, None], value, 0.0), np.where(finite[:, None], weight, 1.0)
+    finite = np.asarray(np.isfinite(value).all(1) & np.isfinite(weight).all(1))
+    value = np.asarray(np.where(finite[:, None], value, 0.0))
+    weight = np.asarray(np.where(finite[:, None], weight, 1.0))
     basis = ((x - grid.centre[:, None]) / width)[:, :, None] ** np.arange(degree + 1)
     free = np.ones((SEGMENTS, degree + 1), dtype=bool)
-    for k in np.flatnonzero(grid.pinned):  # lower terms than the function has would spoil it next to its zero
+    for k in np.flatnonzero(grid.pinned).tolist():  # lower terms than the function has would spoil it next to its zero
         free[k, : min(_leading(f, float(grid.centre[k]), float(grid.pinned[k])), degree)] = False
     scaled = basis * weight[:, :, None] * free[:, None, :]
     size = np.sqrt((scaled**2).sum(1, keepdims=True))
-    size[size == 0.0] = 1.0
+    size = np.where(size == 0.0, 1.0, size)
     coef = np.zeros((SEGMENTS, degree + 1))
-    for k in range(SEGMENTS):
-        column = free[k]
+    for k, column in enumerate(free):
         coef[k, column] = np.linalg.lstsq((scaled[k] / size[k])[:, column], value[k] * weight[k], rcond=1e-15)[0]
     coef = coef / size[:, 0]
     error = np.abs((basis * coef[:, None, :]).sum(2) - value) * weight
@@ -187,10 +187,16 @@ def _widths(kinks: list[float]) -> list[float]:
     if fitting or not away:
         return fitting or widths
     unit = away[0]
-    return [unit / m for m in range(1, 9) if 0.2 <= unit / m <= 1.1 and all(abs(k * m / unit - round(k * m / unit)) < 1e-12 for k in away)] or widths  # noqa: E501
+    return [
+        unit / m
+        for m in range(1, 9)
+        if 0.2 <= unit / m <= 1.1 and all(abs(k * m / unit - round(k * m / unit)) < 1e-12 for k in away)
+    ] or widths  # noqa: E501
 
 
-def fit(f: Function, run: Callable[[Fit, np.ndarray], np.ndarray], kinks: list[float], dtype: torch.dtype) -> Fit | None:
+def fit(
+    f: Function, run: Callable[[Fit, np.ndarray], np.ndarray], kinks: list[float], dtype: torch.dtype
+) -> Fit | None:
     """The cheapest fit of ``f`` whose results round to ``dtype``, or None when none covers enough of the line.
 
     ``run(fit, x)`` evaluates a fit by the compiled kernel on float32 ``x`` (values of ``dtype``). Cost is the

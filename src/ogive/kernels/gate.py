@@ -64,13 +64,14 @@ def run(form: Form, numbers: tuple[float, ...], x: Tensor, y: Tensor, g: Tensor 
     if into is None:
         into = (torch.empty(x.shape, dtype=dtype), torch.empty(x.shape if g is not None else 0, dtype=dtype))
     apart = [_rows(t, x.shape) if t is not None else 0 for t in (x, y, g, into[0], into[1] if g is not None else None)]
-    if any(a is None for a in apart):
+    known = [a for a in apart if a is not None]
+    if len(known) < len(apart):
         return None
     columns, rows = x.shape[-1], x.numel() // x.shape[-1]
-    if all(a in (0, columns) for a in apart):
+    if all(a in (0, columns) for a in known):
         rows, columns = 1, x.numel()
     threads = 1 if x.numel() < native.PARALLEL else torch.get_num_threads()
-    distances = (ctypes.c_long * 5)(*apart)
+    distances = (ctypes.c_long * 5)(*known)
     args = (
         value.data, slope.data if slope is not None else None, _CODE[dtype], x.data_ptr(), y.data_ptr(),
         g.data_ptr() if g is not None else None, into[0].data_ptr(), into[1].data_ptr(), distances, rows, columns,
@@ -96,7 +97,7 @@ class Halves(torch.autograd.Function):
         return made[0] if made is not None else evaluate(form, whole.dtype, False, (x, y, *numbers))
 
     @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
+    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         (whole,) = ctx.saved_tensors
         form, numbers = ctx.form, ctx.numbers
         if not torch.is_grad_enabled():

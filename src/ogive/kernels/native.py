@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ogive.kernels import build
-from ogive.kernels.emit import NAMES, Layout, cost, kernel_text
+from ogive.kernels.emit import NAMES, Layout, cost, kernel_text, printable
 from ogive.kernels.fit import Fit, fit
 from ogive.kernels.program import Program
 
@@ -89,7 +89,10 @@ def enable(on: bool) -> bool:
 
 @lru_cache(maxsize=4096)
 def generated(programs: tuple[Program, ...], layout: Layout) -> int | None:
-    """The address of the compiled kernel, or None (said once) when it cannot be made."""
+    """The address of the compiled kernel, or None when there is none: no C for a primitive, or (said once) no
+    compiler."""
+    if not all(map(printable, programs)):
+        return None
     try:
         library = build.library(kernel_text(programs, layout))
     except build.NoCompiler as problem:

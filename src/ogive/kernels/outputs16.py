@@ -145,7 +145,7 @@ def _build(form: Form, numbers: tuple[float, ...], dtype: torch.dtype) -> Slopes
     x = narrow.double().numpy()
     y = at(form, numbers, narrow, dtype)
     slope = at(slope_of(form), numbers, narrow.double()).numpy()
-    usable = np.isfinite(slope) & ~torch.isnan(y).numpy()
+    usable = np.isfinite(slope) & torch.isfinite(y).numpy()  # beyond, the gradient is lost with the value
     normal = _normal(x)[usable]
     pattern, x, slope = pattern[usable], x[usable], slope[usable].clip(-1e100, 1e100)
     cell = y.view(torch.int16).numpy().astype(np.int64)[usable] & 0xFFFF
@@ -155,7 +155,7 @@ def _build(form: Form, numbers: tuple[float, ...], dtype: torch.dtype) -> Slopes
     scale = float(np.sqrt((normal * slope**2).sum())) or 1.0
 
     def rounded(to: torch.dtype) -> Array:
-        return torch.from_numpy(slope).to(to).double().numpy().clip(-1e100, 1e100)  # type: ignore[no-any-return]
+        return torch.from_numpy(slope).to(to).double().numpy().clip(-1e100, 1e100)
 
     def off(approximate: Array) -> float:
         return float(np.sqrt((normal * (slope - approximate) ** 2).sum())) / scale
@@ -181,4 +181,4 @@ def _build(form: Form, numbers: tuple[float, ...], dtype: torch.dtype) -> Slopes
 @lru_cache(maxsize=128)
 def slopes16(form: Form, numbers: tuple[float, ...], dtype: torch.dtype) -> Slopes16:
     """The table of ``form`` with its parameters ``numbers``, for bfloat16 or float16; kept once built (0.6 MB)."""
-    return apart(_build, form, numbers, dtype)  # type: ignore[no-any-return]
+    return apart(_build, form, numbers, dtype)

@@ -10,44 +10,21 @@ nodes of the cubics are inverted by bisection in float64 when the table is made.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ogive.kernels.branches import LARGEST, Branch, bisect, branches, number_at, sides
 from ogive.kernels.eager import Form
-from ogive.kernels.fewbit import apart, at, kinks, slope_of
+from ogive.kernels.fewbit import apart, at, slope_of
 from ogive.kernels.outputs16 import WITHIN
-from ogive.kernels.packing import keys, values
+from ogive.kernels.packing import keys
 
-LARGEST = float(torch.finfo(torch.float32).max)
 SMALLEST = 2.0**-40  # the distance below which f' is taken as constant
-MOST = 24  # branches: beyond, a table is larger than what it saves
 NODES = 4
-# f' counts as zero below this part of its size near 0: gelu's left tail, which no gradient notices
-NOTHING = 1e-12
-
-
-@dataclass(frozen=True)
-class Branch:
-    """An interval of x on which f' has one sign (0: f is constant), and the values of f at its ends."""
-
-    left: float
-    right: float
-    sign: int
-    start: float
-    end: float
-
-    @property
-    def low(self) -> float:
-        return min(self.start, self.end)
-
-    @property
-    def high(self) -> float:
-        return max(self.start, self.end)
 
 
 @dataclass(frozen=True)
@@ -59,102 +36,6 @@ class Segment:
     side: float
     reach: float
     branch: Branch
-
-
-def _ordered(x: Tensor) -> Tensor:
-    """float64 as integers in order; its own inverse on integers viewed as float64."""
-    return keys(x)
-
-
-def _number(key: Tensor) -> Tensor:
-    return (key ^ ((key >> 63) & 0x7FFFFFFFFFFFFFFF)).view(torch.float64)
-
-
-def _bisect(left: Tensor, right: Tensor, go_right: Any) -> Tensor:
-    """The least double in (left, right] where ``go_right`` is false."""
-    lo, hi = _ordered(left), _ordered(right)
-    for _ in range(64):
-        mid = (lo >> 1) + (hi >> 1) + (lo & hi & 1)
-        right_of = go_right(_number(mid))
-        lo, hi = torch.where(right_of, mid, lo), torch.where(right_of, hi, mid)
-    return _number(hi)
-
-
-def branches(form: Form, numbers: tuple[float, ...]) -> list[Branch] | str:
-    """The monotone branches of a formula from left to right, or why there are none."""
-    steep = slope_of(form)
-    x = values(torch.bfloat16)
-    x = x[torch.isfinite(x)].double().unique()
-    slope = at(steep, numbers, x)
-    wild = ~(slope.abs() < 1e30)
-    if bool(wild.any()):  # exp: what lies between the last such inputs on either side of 0
-        left, right = x[wild & (x < 0)], x[wild & (x >= 0)]
-        tame = torch.ones_like(wild)
-        if len(left):
-            tame &= x > left[-1]
-        if len(right):
-            tame &= x < right[0]
-        x, slope = x[tame], slope[tame]
-        if not len(x) or float(x[-1]) < 4 or float(x[0]) > -4:
-            return "its derivative is not finite near 0"
-    floor = NOTHING * float(slope[x.abs() <= 4].abs().max())
-
-    def sign(v: Tensor) -> Tensor:
-        return torch.where(v.abs() <= floor, torch.zeros_like(v), v.sign())
-
-    signs = sign(slope)
-    change = (signs[1:] != signs[:-1]).nonzero().flatten()
-    if len(change) > MOST:
-        return f"it turns {len(change)} times"
-    before = signs[change]
-    turns = _bisect(x[change], x[change + 1], lambda v: sign(at(steep, numbers, v)) == before)
-    bounds = [float(x[0])]
-    for bound in sorted([*turns.tolist(), *kinks(form, numbers)]):
-        if bound - bounds[-1] > 1e-6 * abs(bound) + 1e-30 and bound < float(x[-1]):
-            bounds.append(bound)
-    bounds.append(float(x[-1]))
-    if len(bounds) > MOST:
-        return f"it has {len(bounds) - 1} branches"
-    left, right = torch.tensor(bounds[:-1], dtype=torch.float64), torch.tensor(bounds[1:], dtype=torch.float64)
-    inner_left = left + left.abs().clamp_min(1e-290) * 1e-15
-    inner_right = right - right.abs().clamp_min(1e-290) * 1e-15
-    middle = _number((_ordered(inner_left) >> 1) + (_ordered(inner_right) >> 1))
-    probe = torch.stack([0.5 * (left + right), middle, 0.25 * left + 0.75 * right])
-    kinds = sign(at(steep, numbers, probe.flatten()).view(3, -1))
-    kind = torch.where(kinds[0] != 0, kinds[0], torch.where(kinds[1] != 0, kinds[1], kinds[2]))
-    starts, ends = at(form, numbers, inner_left), at(form, numbers, inner_right)
-    return [Branch(a, b, int(k), s, e) for a, b, k, s, e in zip(
-        bounds, bounds[1:], kind.tolist(), starts.clamp(-LARGEST, LARGEST).tolist(),
-        ends.clamp(-LARGEST, LARGEST).tolist())]  # fmt: skip
-
-
-def _apart(group: Sequence[Branch]) -> bool:
-    """Whether no two branches share more than an end of their ranges."""
-    found = sorted(group, key=lambda b: (b.low, b.high))
-    for a, b in zip(found, found[1:]):
-        if b.low < a.high - 4e-7 * max(abs(a.high), abs(b.low), 1e-6):
-            return False
-    return True
-
-
-def sides(found: Sequence[Branch]) -> list[int] | None:
-    """The bit of each branch such that branches of one bit do not overlap: all 0 if possible, else by direction
-    (a constant piece goes with the neighbour where it fits); None if neither works."""
-    if _apart(found):
-        return [0] * len(found)
-    rising = [None if b.sign == 0 else int(b.sign > 0) for b in found]
-    for step in (-1, 1):
-        bits = list(rising)
-        order = range(len(bits)) if step < 0 else range(len(bits) - 1, -1, -1)
-        for k in order:
-            if bits[k] is None and 0 <= k + step < len(bits):
-                bits[k] = bits[k + step]
-        for k in order:  # at the edge there is the other neighbour only
-            if bits[k] is None:
-                bits[k] = next((b for b in rising if b is not None), 0)
-        if all(_apart([b for b, own in zip(found, bits) if own == side]) for side in (0, 1)):
-            return [b or 0 for b in bits]
-    return None
 
 
 def _segments(branch: Branch) -> list[Segment]:
@@ -223,8 +104,8 @@ class Slopes32:
     @lru_cache(maxsize=4)  # noqa: B019  tables are few, shared, and kept for the life of the process
     def on(self, device: torch.device) -> Slopes32:
         """The tables on a device."""
-        moved = [getattr(self, k).to(device) for k in ("start", "low", "anchor", "first", "cells", "base", "cubic")]
-        return Slopes32(*moved, self.cuts, self.code.to(device), self.error, self.rounding)
+        names = ("start", "low", "anchor", "first", "cells", "base", "cubic", "code")
+        return replace(self, **{k: getattr(self, k).to(device) for k in names})
 
     def to_dict(self) -> dict[str, Any]:
         """Bits, bytes of the tables and errors, as plain values."""
@@ -245,7 +126,7 @@ def _cubics(form: Form, numbers: tuple[float, ...], segment: Segment) -> tuple[i
     b = segment.branch
     y = y.clamp(b.low, b.high).flatten()
     left, right = torch.full_like(y, b.left), torch.full_like(y, b.right)
-    x = _bisect(left, right, lambda v: (at(form, numbers, v) < y) == (b.sign > 0))
+    x = bisect(left, right, lambda v: (at(form, numbers, v) < y) == (b.sign > 0))
     slope = at(slope_of(form), numbers, x).view(-1, NODES).clamp(-1e30, 1e30)
     powers = node[:, None] ** torch.arange(NODES, dtype=torch.float64)
     return int(end[0]), torch.linalg.solve(powers, slope.T).T.float().contiguous()
@@ -273,7 +154,7 @@ def _build(form: Form, numbers: tuple[float, ...]) -> Slopes32 | str:
             near[k] = torch.nextafter(near[k - 1], torch.tensor(math.inf))
     changes = [k for k in range(1, len(bits)) if bits[k] != bits[k - 1]]
     at_change = torch.tensor([found[k].left for k in changes], dtype=torch.float64)
-    cuts = tuple(_number(_ordered(at_change) - 1).tolist())  # x > cut says x >= the first of the next branch
+    cuts = tuple(number_at(keys(at_change) - 1).tolist())  # x > cut says x >= the first of the next branch
     code = torch.tensor([bits[0], *(bits[k] for k in changes)] + [0] * 256, dtype=torch.uint8)[:256]
     table = Slopes32(
         torch.tensor([0, *(sum(map(len, groups[: k + 1])) for k in range(len(groups)))], dtype=torch.int32),
@@ -293,11 +174,10 @@ def _measured(form: Form, numbers: tuple[float, ...], table: Slopes32) -> Slopes
     rebuilt = table.slope(at(form, numbers, x, torch.float32), table.code[passed] if table.cuts else 0).double()
     size = float(exact.norm()) or 1.0
     error, rounding = (float((exact - other).norm()) / size for other in (rebuilt, exact.half().double()))
-    tensors = [getattr(table, k) for k in ("start", "low", "anchor", "first", "cells", "base", "cubic")]
-    return Slopes32(*tensors, table.cuts, table.code, error, rounding)
+    return replace(table, error=error, rounding=rounding)
 
 
 @lru_cache(maxsize=128)
 def slopes32(form: Form, numbers: tuple[float, ...]) -> Slopes32 | str:
     """The table of ``form`` with its parameters ``numbers``, or why there is none; kept once built."""
-    return apart(_build, form, numbers)  # type: ignore[no-any-return]
+    return apart(_build, form, numbers)

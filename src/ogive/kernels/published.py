@@ -80,7 +80,7 @@ def s2a(form: Form, numbers: tuple[float, ...]) -> Code:
         at = np.searchsorted(running, running[-1] * np.arange(1, 16) / 16)
         return steps_between(cells, sorted({int(b) for b in at if 0 < b < len(weight)}))
 
-    return apart(make)  # type: ignore[no-any-return]
+    return apart(make)
 
 
 PUBLISHED: dict[str, Callable[[Form, tuple[float, ...]], Code | str]] = {

@@ -79,7 +79,7 @@ class Recompute:
         y: Tensor = Elementwise.apply(form, dtype, False, *args)
         held = tuple(a.detach() if isinstance(a, Tensor) else a for a in args)
         versions = tuple(a._version for a in held if isinstance(a, Tensor))
-        made = _Made(form, dtype, held, versions, y._version, y.storage_offset())
+        made = _Made(form, dtype, held, versions, y._version, int(y.storage_offset()))
         where = y.untyped_storage()._cdata
         self._made[where] = (made, weakref.ref(y, lambda gone: self._forget(where, gone)))
         return y
@@ -96,7 +96,7 @@ class Recompute:
         found = self._made.get(t.untyped_storage()._cdata)
         if found is None or found[1]() is None or found[0].version != t._version or found[0].dtype != t.dtype:
             return same
-        return _View(found[0], t.shape, t.stride(), t.storage_offset() - found[0].offset)
+        return _View(found[0], t.shape, t.stride(), int(t.storage_offset()) - found[0].offset)
 
     def unpack(self, kept: _View | Same) -> Tensor:
         """The tensor that the layer kept."""

@@ -41,11 +41,13 @@ class Policy:
 
 @dataclass(frozen=True)
 class _Scope:
-    """A policy in force, the checkpoint it was set inside of, and the outputs it has seen."""
+    """A policy in force, the checkpoint it was set inside of, the outputs it has seen, and what ends it. It lives
+    in a context variable, so that one ``saving`` serves many threads."""
 
     policy: Policy
     checkpoint: object
     outputs: Recompute | None
+    end: ExitStack
 
 
 _scope: ContextVar[_Scope | None] = ContextVar("ogive_saving", default=None)
@@ -96,7 +98,7 @@ class saving(ContextDecorator):
     ...     y = ogive.get("silu")(x)
     >>> y.sum().backward()
     >>> [round(g, 3) for g in x.grad.tolist()]
-    [-0.017, 0.226, 0.226, 0.774, 1.017]
+    [0.034, 0.034, 0.345, 0.966, 0.966]
     """
 
     def __init__(
@@ -108,7 +110,6 @@ class saving(ContextDecorator):
         sample: Tensor | Sequence[float] | None = None,
     ) -> None:
         self.policy = _read(policy, bits, sigma, sample)
-        self._open: list[ExitStack] = []
 
     def __enter__(self) -> saving:
         if torch.compiler.is_dynamo_compiling():  # the compiler decides what to keep
@@ -120,19 +121,16 @@ class saving(ContextDecorator):
         outputs = Recompute() if self.policy.name == "nothing" else None
         if outputs is not None and checkpoint is None:  # a checkpoint's hooks do more than ours would
             stack.enter_context(torch.autograd.graph.saved_tensors_hooks(outputs.pack, outputs.unpack))
-        token = _scope.set(_Scope(self.policy, checkpoint, outputs))
+        token = _scope.set(_Scope(self.policy, checkpoint, outputs, stack))
         stack.callback(_scope.reset, token)
         _count(1)
         stack.callback(_count, -1)
-        self._open.append(stack)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if not torch.compiler.is_dynamo_compiling():
-            self._open.pop().close()
-
-    def _recreate_cm(self) -> saving:
-        return saving(self)  # a decorated function may call itself, in several threads
+        scope = None if torch.compiler.is_dynamo_compiling() else _scope.get()
+        if scope is not None:
+            scope.end.close()
 
     def details(self, spec: Any, dtype: torch.dtype = torch.float32, **params: float) -> dict[str, Any]:
         """What the policy does to an activation: bits kept beside the output, error of the derivative under

@@ -59,11 +59,7 @@ def results(
     scalars: list[Any] = []
     varies: list[Tensor | None] = []
     for a in args:
-        if not isinstance(a, Tensor):
-            kinds.append("")
-            scalars.append(float(a))
-            varies.append(None)
-        elif a.numel() == 1 and a.shape != like.shape:
+        if not isinstance(a, Tensor) or (a.numel() == 1 and a.shape != like.shape):
             kinds.append("")
             scalars.append(float(a))
             varies.append(None)

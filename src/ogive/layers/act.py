@@ -12,6 +12,7 @@ from ogive.activation import Activation
 from ogive.diff import differentiate
 from ogive.errors import InputError, ParameterError
 from ogive.expr import number_text, value_of
+from ogive.kernels import result_dtype
 from ogive.kernels.gate import halves
 from ogive.layers.inplace import may_overwrite
 from ogive.layers.learn import Learn, constrain, decays, fits, learn, place, shape_of, show, unconstrain
@@ -188,9 +189,12 @@ class Act(nn.Module):
         values = {k: self._placed(k, inputs[0]) for k in entry.params}
         if not self.inplace:
             return entry(*inputs, **values)
-        result = entry(x, **values)
+        result_dtype(entry.label, inputs)
         may_overwrite(x, any(p.requires_grad for p in self.parameters()), entry.label)
-        return x.copy_(result)
+        if torch.compiler.is_compiling():
+            return x.copy_(entry(x, **values))
+        with torch.no_grad():
+            return entry(x, out=x, **values)
 
     _second_first = False  # whether the formula's first input is the second half
 

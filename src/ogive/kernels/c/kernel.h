@@ -61,7 +61,7 @@ OG_INLINE float og_store_f32(double v) { return (float)v; }
   OG_INLINE T ox_floor##S(T a) { return FLOOR(a); }                                                          \
   OG_INLINE T ox_round##S(T a) { return RINT(a); }                                                           \
   OG_INLINE T ox_sqrt##S(T a) { return SQRT(a); }                                                            \
-  OG_INLINE T ox_sign##S(T a) { return a > 0 ? (T)1 : a < 0 ? (T)-1 : a == a ? (T)0 : a; }                   \
+  OG_INLINE T ox_sign##S(T a) { return (T)(a > 0) - (T)(a < 0); }                                         \
   OG_INLINE T ox_square##S(T a) { return a * a; }                                                            \
   OG_INLINE T ox_cube##S(T a) { return a * a * a; }                                                          \
   OG_INLINE T ox_mulsat##S(T a, T b) { T p = a * b; return a == 0 || b == 0 ? (T)0 : p; }
