@@ -25,6 +25,7 @@ _WHERE = {
     "names": "ogive.lookup",
     "Act": "ogive.layers.act",
     "learn": "ogive.layers.act",
+    "saving": "ogive.kernels.saving",
     "large_outputs": "ogive.kernels.allocator",
     "GLU": "ogive.layers.gate",
     "SimpleGate": "ogive.layers.gate",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from ogive.errors import ParameterError as ParameterError
     from ogive.errors import UnknownName as UnknownName
     from ogive.kernels.allocator import large_outputs as large_outputs
+    from ogive.kernels.saving import saving as saving
     from ogive.layers.act import Act as Act
     from ogive.layers.act import learn as learn
     from ogive.layers.ffn import FFN as FFN

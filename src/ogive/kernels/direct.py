@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ogive.kernels import native
+from ogive.kernels import native, saving
 
 if TYPE_CHECKING:
     from ogive.kernels.eager import Form
@@ -34,7 +34,7 @@ class Unary(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
         (x,) = ctx.saved_tensors
         product, numbers = ctx.form.vjp(0), ctx.plan.numbers
-        if not torch.is_grad_enabled() and g.dtype == x.dtype and type(g) is Tensor and not _modes():
+        if not torch.is_grad_enabled() and g.dtype == x.dtype and native.plain(g) and not _modes():
             slope = ctx.plan.slope
             if slope is None:
                 slope = ctx.plan.slope = native.plan(product.slope, numbers, x.dtype)
@@ -51,7 +51,8 @@ def call(form: Form, x: Any, numbers: tuple[float, ...]) -> Tensor | None:
     """``form`` of ``x``, differentiable; None when this is not the usual call."""
     kind = type(x)
     if (
-        (kind is not Tensor and kind is not torch.nn.Parameter)
+        saving.in_use
+        or (kind is not Tensor and kind is not torch.nn.Parameter)
         or not x.is_cpu
         or _modes()
         or forward_ad._current_level >= 0

@@ -21,7 +21,7 @@ from torch import Tensor
 from ogive.diff import differentiate
 from ogive.errors import InputError
 from ogive.expr import Expr, var
-from ogive.kernels import native, several
+from ogive.kernels import native, saving, several
 from ogive.kernels.headroom import prepared
 from ogive.kernels.program import Program, compile_program, number
 from ogive.ops import OPS
@@ -296,6 +296,10 @@ class Transformable(Elementwise):
 def apply(form: Form, dtype: torch.dtype, args: Sequence[Value], fast: bool = False) -> Tensor:
     """``form`` on ``args`` (tensors or numbers), differentiable to any order; ``fast`` trades the exact
     rounding for arithmetic in the dtype that a graph compiler fuses."""
+    if saving.in_use:
+        kept = saving.apply(form, dtype, args, fast)
+        if kept is not None:
+            return kept
     function = Transformable if torch._C._are_functorch_transforms_active() else Elementwise
     return function.apply(form, dtype, fast, *args)
 

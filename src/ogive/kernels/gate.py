@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ogive.kernels import native
+from ogive.kernels import native, saving
 from ogive.kernels.eager import Form, apply, evaluate
 
 _CODE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
@@ -126,7 +126,7 @@ def halves(form: Form, whole: Tensor, numbers: tuple[float, ...], flip: bool) ->
         and torch.autograd.forward_ad._current_level < 0
         and factor(form) is not None
     )
-    if not usual or native.runtime() is None:
+    if saving.in_use or not usual or native.runtime() is None:
         return None
     result: Tensor = Halves.apply(whole, form, numbers, flip)
     return result

@@ -114,6 +114,7 @@ def plain(t: Tensor) -> bool:
         and t.layout is torch.strided
         and not t.is_neg()
         and not torch._C._functorch.is_functorch_wrapped_tensor(t)
+        and not torch._C._functorch.is_legacy_batchedtensor(t)
     )
 
 

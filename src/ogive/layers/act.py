@@ -14,6 +14,7 @@ from ogive.errors import InputError, ParameterError
 from ogive.expr import number_text, value_of
 from ogive.kernels import result_dtype
 from ogive.kernels.gate import halves
+from ogive.kernels.saving import saving as keeping
 from ogive.layers.inplace import may_overwrite
 from ogive.layers.learn import Learn, constrain, decays, fits, learn, place, shape_of, show, unconstrain
 from ogive.lookup import get
@@ -22,7 +23,7 @@ __all__ = ["Act", "learn"]
 
 # Names that a module and its constructor use themselves.
 _TAKEN = {
-    "spec", "channels", "dim", "shape", "inplace", "device", "dtype",
+    "spec", "channels", "dim", "shape", "inplace", "saving", "device", "dtype",
     "entry", "fixed", "learned", "training",
 }  # fmt: skip
 
@@ -49,6 +50,7 @@ class Act(nn.Module):
         shape: of one example without the batch, for parameters learned per neuron.
         inplace: write the result into the input. Backward needs the input as it was, so this is for
             inference: it is an error where the result would need a gradient.
+        saving: what backward keeps, as of :class:`ogive.saving`: ``"x"``, ``"y+bit"``, a number of bits.
         device, dtype: of learned parameters.
         **params: numbers or ``ogive.learn(...)``; what is not named keeps its default.
 
@@ -73,6 +75,7 @@ class Act(nn.Module):
         dim: int = 1,
         shape: tuple[int, ...] | None = None,
         inplace: bool = False,
+        saving: str | int | keeping | None = None,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         **params: float | Learn,
@@ -94,6 +97,12 @@ class Act(nn.Module):
                 raise ParameterError(f"{entry.label}: {what}={wrote!r}; it takes positive whole numbers")
         if type(dim) is not int:
             raise ParameterError(f"{entry.label}: dim={dim!r}; it takes a whole number")
+        self.saving = None if saving is None else keeping(saving)
+        if self.saving is not None and self.saving.policy.name == "nothing":
+            raise ParameterError(
+                f"{entry.label}: saving='nothing' is about the layers that follow; put the model's call in "
+                "with ogive.saving('nothing')"
+            )
         self.channels, self.dim, self.inplace = channels, dim, inplace
         self.shape = None if shape is None else tuple(shape)
         self.learned = {k: v for k, v in params.items() if isinstance(v, Learn)}
@@ -188,7 +197,10 @@ class Act(nn.Module):
             inputs = self._halves(x) if y is None else (x, y)
         values = {k: self._placed(k, inputs[0]) for k in entry.params}
         if not self.inplace:
-            return entry(*inputs, **values)
+            if self.saving is None or torch.compiler.is_dynamo_compiling():  # a compiler decides itself
+                return entry(*inputs, **values)
+            with self.saving:
+                return entry(*inputs, **values)
         result_dtype(entry.label, inputs)
         may_overwrite(x, any(p.requires_grad for p in self.parameters()), entry.label)
         if torch.compiler.is_compiling():
@@ -256,6 +268,8 @@ class Act(nn.Module):
             parts.append(f"dim={self.dim}")
         if self.inplace:
             parts.append("inplace=True")
+        if self.saving is not None:
+            parts.append(f"saving={self.saving.policy}")
         return ", ".join(parts)
 
     def _shown(self, key: str) -> str:
