@@ -191,7 +191,7 @@ def _widths(kinks: list[float]) -> list[float]:
         unit / m
         for m in range(1, 9)
         if 0.2 <= unit / m <= 1.1 and all(abs(k * m / unit - round(k * m / unit)) < 1e-12 for k in away)
-    ] or widths  # noqa: E501
+    ] or widths
 
 
 def fit(

@@ -144,7 +144,8 @@ class Unary:
         self._times: int | None = None
         narrow = form.narrow and not any(form.program.far) and dtype != torch.float64
         weight = cost(form.program)
-        if dtype != torch.float64 and weight * (1 if narrow else 2) > CHEAP:
+        # gcc turns halves into floats by a dozen integer operations, the fit's loop by one instruction
+        if dtype == torch.float16 or (dtype != torch.float64 and weight * (1 if narrow else 2) > CHEAP):
             self.fit = self._fitted(run)
             self.kind = "fit" if self.fit is not None else "table" if self.size == 2 else "generated"
         self.narrow = narrow

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
-from ogive.kernels import evaluate
+from ogive.kernels import evaluate, gate, several
 from ogive.speed.formulas import textbook
 from ogive.speed.measure import Run
 from ogive.speed.natives import NATIVES, Native
@@ -140,15 +140,17 @@ class Case:
         dtype = g.dtype
 
         def fresh() -> None:
-            for form in forms:
-                evaluate(form, dtype, False, (*args, g))
+            if len(xs) == 1 or several.gradients(act.form, args, g, [0, 1]) is None:
+                for form in forms:
+                    evaluate(form, dtype, False, (*args, g))
 
-        what = "kernels.evaluate of the vjp by x" + (" and by y" if len(xs) == 2 else "")
+        what = "kernels.evaluate of the vjp by x" if len(xs) == 1 else "both gradients, as backward makes them"
         found = [Contender("ogive", "fresh", fresh, what)]
 
         def given() -> None:
-            for form, place in zip(forms, places):
-                evaluate(form, dtype, False, (*args, g), out=place)
+            if len(xs) == 1 or gate.run(act.form, args[2:], xs[0], xs[1], g, places) is None:
+                for form, place in zip(forms, places):
+                    evaluate(form, dtype, False, (*args, g), out=place)
 
         found.append(Contender("ogive", "preallocated", given, what + ", out=out"))
         if native is not None:

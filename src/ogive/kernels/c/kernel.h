@@ -14,6 +14,7 @@ typedef void og_kernel(const void *data, const void *const *in, const double *sc
 
 typedef uint16_t og_bf16;
 typedef uint16_t og_f16;
+typedef uint32_t __attribute__((may_alias, aligned(2))) og_pair; /* two sixteen-bit numbers */
 
 OG_INLINE float og_single(uint32_t u) { float f; memcpy(&f, &u, 4); return f; }
 OG_INLINE uint32_t og_word(float f) { uint32_t u; memcpy(&u, &f, 4); return u; }

@@ -52,7 +52,7 @@ static long resolve(const struct fit *fit, int dtype, int times, const void *x, 
     return 0;
   }
   if (!fit->rare) return count;
-  float from[BLOCK], to[BLOCK];
+  float from[BLOCK + 16], to[BLOCK + 16];
   for (int k = 0; k < count; k++) from[k] = ((const float *)x)[where[k]];
   const void *in[1] = {from};
   void *out[1] = {to};
@@ -79,11 +79,10 @@ OG_INLINE void store16(int dtype, void *p, long i, __mmask16 m, __m512 v, int st
   }
   __m256i h;
   if (dtype == BF16) {
-    /* The add cannot turn a NaN of a fit into a number: those have their quiet bit and nothing below it. */
-    const __m512i u = _mm512_castps_si512(v);
-    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
-    const __m512i r = _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    h = _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16));
+    /* Half a unit up: on a tie away from zero, as good as to even here. A NaN of a fit has nothing below its
+     * quiet bit, so the add leaves it one. */
+    const __m512i u = _mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32(0x8000));
+    h = _mm512_cvtepi32_epi16(_mm512_srli_epi32(u, 16));
   } else {
     h = _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
@@ -96,8 +95,9 @@ OG_INLINE void store16(int dtype, void *p, long i, __mmask16 m, __m512 v, int st
 OG_INLINE long fitted(const int dtype, const int degree, const int times, const int stream, const struct fit *fit,
                       const void *x, const void *g, void *y, long n) {
   long missing = 0;
-  int where[BLOCK];
+  int where[BLOCK + 16];
 #ifdef __AVX512F__
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   __m512 a[DEGREES], b[DEGREES];
   for (int j = 0; j <= degree; j++) {
     a[j] = _mm512_loadu_ps(fit->coef[j]);
@@ -111,27 +111,58 @@ OG_INLINE long fitted(const int dtype, const int degree, const int times, const 
     const char *bx = (const char *)x + start * size_of(dtype), *bg = (const char *)g + start * size_of(dtype);
     char *by = (char *)y + start * size_of(dtype);
     int count = 0;
-    /* On the whole vectors of a block no mask, which costs a fifth. */
-#define STEP(m, whole)                                                                                              \
-  {                                                                                                                 \
-    const __m512 v = load16(dtype, bx, i, m, whole);                                                                \
-    const __m512 inside = _mm512_min_ps(_mm512_max_ps(v, low), high); /* a NaN gives `low` */                       \
-    const __m512i k = _mm512_castps_si512(                                                                          \
-        _mm512_fmadd_round_ps(inside, scale, shift, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));                    \
-    const __m512 t = _mm512_sub_ps(v, _mm512_permutex2var_ps(ca, k, cb));                                           \
-    __m512 r = _mm512_permutex2var_ps(a[degree], k, b[degree]);                                                     \
-    for (int j = degree - 1; j >= 0; j--) r = _mm512_fmadd_ps(r, t, _mm512_permutex2var_ps(a[j], k, b[j]));         \
-    __mmask16 bad = _mm512_mask_cmp_ps_mask(m, r, r, _CMP_UNORD_Q);                                                 \
-    if (times) r = _mm512_mul_ps(r, load16(dtype, bg, i, m, whole));                                                \
-    store16(dtype, by, i, m, r, stream && whole, whole);                                                            \
-    if (__builtin_expect(bad != 0, 0))                                                                              \
-      for (; bad; bad &= bad - 1) where[count++] = i + __builtin_ctz(bad);                                          \
-  }
     int i = 0;
-    for (; i + 16 <= size; i += 16) STEP(0xffff, 1)
-    if (i < size) {
-      const __mmask16 m = (__mmask16)((1u << (size - i)) - 1);
-      STEP(m, 0)
+#define EVALUATE(v, r)                                                                                          \
+  __m512 r;                                                                                                     \
+  {                                                                                                             \
+    const __m512 inside = _mm512_min_ps(_mm512_max_ps(v, low), high); /* a NaN gives `low` */                   \
+    const __m512i k = _mm512_castps_si512(                                                                      \
+        _mm512_fmadd_round_ps(inside, scale, shift, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));                \
+    const __m512 t = _mm512_sub_ps(v, _mm512_permutex2var_ps(ca, k, cb));                                       \
+    r = _mm512_permutex2var_ps(a[degree], k, b[degree]);                                                        \
+    for (int j = degree - 1; j >= 0; j--) r = _mm512_fmadd_ps(r, t, _mm512_permutex2var_ps(a[j], k, b[j]));     \
+  }
+#define COLLECT(bad, at) /* through a register: the compress that stores is microcode on AMD */                 \
+  if (__builtin_expect(bad != 0, 0)) {                                                                          \
+    _mm512_storeu_si512(where + count, _mm512_maskz_compress_epi32(bad, at));                                   \
+    count += __builtin_popcount(bad);                                                                           \
+  }
+    if (dtype == BF16) { /* the even and the odd numbers of a vector, each in the upper half of its lane */
+      const __m512i upper = _mm512_set1_epi32((int)0xffff0000), half = _mm512_set1_epi32(0x8000);
+      for (; i + 32 <= size; i += 32) {
+        const __m512i w = _mm512_loadu_si512((const uint16_t *)bx + i);
+        const __m512 even = _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
+        const __m512 odd = _mm512_castsi512_ps(_mm512_and_si512(w, upper));
+        EVALUATE(even, p)
+        EVALUATE(odd, q)
+        const __mmask16 bp = _mm512_cmp_ps_mask(p, p, _CMP_UNORD_Q), bq = _mm512_cmp_ps_mask(q, q, _CMP_UNORD_Q);
+        if (times) {
+          const __m512i f = _mm512_loadu_si512((const uint16_t *)bg + i);
+          p = _mm512_mul_ps(p, _mm512_castsi512_ps(_mm512_slli_epi32(f, 16)));
+          q = _mm512_mul_ps(q, _mm512_castsi512_ps(_mm512_and_si512(f, upper)));
+        }
+        const __m512i lower = _mm512_srli_epi32(_mm512_add_epi32(_mm512_castps_si512(p), half), 16);
+        const __m512i r = _mm512_mask_blend_epi16(0xaaaaaaaau, lower, _mm512_add_epi32(_mm512_castps_si512(q), half));
+        _mm512_storeu_si512((uint16_t *)by + i, r);
+        const __m512i at = _mm512_add_epi32(_mm512_set1_epi32(i), _mm512_slli_epi32(lanes, 1));
+        COLLECT(bp, at)
+        COLLECT(bq, _mm512_add_epi32(at, _mm512_set1_epi32(1)))
+      }
+    }
+    for (; i < size; i += 16) { /* whole vectors without a mask, which costs a fifth */
+      const int whole = i + 16 <= size;
+      const __mmask16 m = whole ? 0xffff : (__mmask16)((1u << (size - i)) - 1);
+#define STEP(m, whole)                                                                                          \
+  {                                                                                                             \
+    const __m512 v = load16(dtype, bx, i, m, whole);                                                            \
+    EVALUATE(v, r)                                                                                              \
+    const __mmask16 bad = _mm512_mask_cmp_ps_mask(m, r, r, _CMP_UNORD_Q);                                       \
+    if (times) r = _mm512_mul_ps(r, load16(dtype, bg, i, m, whole));                                            \
+    store16(dtype, by, i, m, r, stream && whole, whole);                                                        \
+    COLLECT(bad, _mm512_add_epi32(_mm512_set1_epi32(i), lanes))                                                 \
+  }
+      if (__builtin_expect(whole, 1)) STEP(0xffff, 1)
+      else STEP(m, 0)
     }
     if (count) missing += resolve(fit, dtype, times, bx, bg, by, where, count);
   }
