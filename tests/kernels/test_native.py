@@ -9,7 +9,7 @@ import torch
 
 import ogive
 from ogive import catalogue
-from ogive.kernels import evaluate, native, several
+from ogive.kernels import compiled, evaluate, native, several, unary
 from ogive.kernels.fit import SEGMENTS
 
 ENTRIES = list(catalogue.entries().values())
@@ -49,7 +49,7 @@ def test_every_sixteen_bit_code(entry, dtype):
     if entry.form.depends[0]:
         calls.append((entry.form.vjp(0), (x, *numbers, torch.ones_like(x))))
     for form, args in calls:
-        got = native.evaluate(form, dtype, args)
+        got = compiled.evaluate(form, dtype, args)
         want = eager(lambda form=form, args=args: evaluate(form, dtype, False, args))
         assert got is not None
         assert same(got, want, 1.0, dtype)
@@ -59,7 +59,7 @@ def test_every_sixteen_bit_code(entry, dtype):
 def test_what_a_fit_does_not_cover_is_the_formula(name):
     entry = ogive.get(name)
     numbers = tuple(entry.defaults.values())
-    plan = native.plan(entry.form, numbers, torch.float32)
+    plan = unary.plan(entry.form, numbers, torch.float32)
     assert plan.kind == "fit" and 1 <= plan.fit.degree <= 10
     covered = [not math.isnan(c) for c in plan.fit.centre]
     assert sum(covered) > SEGMENTS // 2
@@ -82,12 +82,12 @@ def slope(entry, x):
 
 def test_plans_of_the_catalogue():
     """Nearly everything that is not plain arithmetic is a fit in float32; what is not is generated."""
-    kinds = [native.plan(e.form, tuple(e.defaults.values()), torch.float32).kind for e in SCALAR]
+    kinds = [unary.plan(e.form, tuple(e.defaults.values()), torch.float32).kind for e in SCALAR]
     assert set(kinds) == {"fit", "generated"}
     assert kinds.count("fit") > 0.7 * len(kinds)
-    assert native.plan(catalogue.relu.form, (), torch.float32).kind == "generated"
-    assert native.plan(catalogue.relu.form, (), torch.float64).kind == "generated"
-    assert native.plan(catalogue.gabor.form, tuple(catalogue.gabor.defaults.values()), torch.bfloat16).kind == "table"
+    assert unary.plan(catalogue.relu.form, (), torch.float32).kind == "generated"
+    assert unary.plan(catalogue.relu.form, (), torch.float64).kind == "generated"
+    assert unary.plan(catalogue.gabor.form, tuple(catalogue.gabor.defaults.values()), torch.bfloat16).kind == "table"
 
 
 @pytest.mark.parametrize("shape,params", [
@@ -183,7 +183,7 @@ def test_threads_give_the_same_bits():
 
 
 def test_stores_past_the_cache_are_the_same_numbers():
-    x = torch.randn(native._STREAM + 4_099)
+    x = torch.randn(unary.STREAM + 4_099)
     assert torch.equal(catalogue.silu(x)[-5_000:], catalogue.silu(x[-5_000:].clone()))
 
 

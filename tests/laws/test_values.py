@@ -1,4 +1,5 @@
-"""Law 1: value, first and second derivative against exact arithmetic, in every floating dtype."""
+"""Law 1: value, first and second derivative against exact arithmetic, in every floating dtype, by compiled
+kernels (fits, tables, generated C) and by the eager program."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from ogive import catalogue
+from ogive.kernels import native
 from tests.laws.accuracy import Worst, every, grid, measure
 
 SCALAR = [e for e in catalogue.entries().values() if len(e.inputs) == 1]
@@ -19,6 +21,15 @@ LAWS = ("value", "first", "second")  # what an entry may be excepted from, by de
 
 def entries(argument: str = "entry"):
     return pytest.mark.parametrize(argument, SCALAR, ids=[str(e.name) for e in SCALAR])
+
+
+@pytest.fixture(params=["compiled", "eager"])
+def backend(request):
+    if request.param == "compiled" and native.runtime() is None:
+        pytest.skip("no C compiler here")
+    before = native.enable(request.param == "compiled")
+    yield request.param
+    native.enable(before)
 
 
 def hold(entry, x: torch.Tensor) -> None:
@@ -39,7 +50,7 @@ def hold(entry, x: torch.Tensor) -> None:
 
 @entries()
 @pytest.mark.parametrize("dtype", SIXTEEN, ids=["bfloat16", "float16"])
-def test_sixteen_bit_sample(entry, dtype):
+def test_sixteen_bit_sample(entry, dtype, backend):
     x = every(dtype)
     keep = torch.randperm(len(x), generator=torch.Generator().manual_seed(len(entry.name)))[:120]
     hold(entry, x[keep])
@@ -47,21 +58,21 @@ def test_sixteen_bit_sample(entry, dtype):
 
 @entries()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-def test_wide_grid(entry, dtype):
+def test_wide_grid(entry, dtype, backend):
     hold(entry, grid(dtype, 60))
 
 
 @pytest.mark.exhaustive
 @entries()
 @pytest.mark.parametrize("dtype", SIXTEEN, ids=["bfloat16", "float16"])
-def test_every_sixteen_bit_input(entry, dtype):
+def test_every_sixteen_bit_input(entry, dtype, backend):
     hold(entry, every(dtype))
 
 
 @pytest.mark.exhaustive
 @entries()
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-def test_dense_grid(entry, dtype):
+def test_dense_grid(entry, dtype, backend):
     hold(entry, grid(dtype, 4000))
 
 
@@ -71,11 +82,14 @@ def test_every_exception_is_needed(entry):
     if not entry.exceptions:
         return
     needed = set()
-    for dtype in BOUND:
-        x = every(dtype) if dtype in SIXTEEN else grid(dtype, 4000)
-        for order, worst in enumerate(measure(entry, x)):
-            if worst.units > BOUND[dtype]:
-                needed.add(LAWS[order])
+    for compiled in (True, False):  # by one of the two ways at least
+        before = native.enable(compiled)
+        for dtype in BOUND:
+            x = every(dtype) if dtype in SIXTEEN else grid(dtype, 4000)
+            for order, worst in enumerate(measure(entry, x)):
+                if worst.units > BOUND[dtype]:
+                    needed.add(LAWS[order])
+        native.enable(before)
     unneeded = set(entry.exceptions) & set(LAWS) - needed
     assert not unneeded, f"{entry.name} declares exceptions it does not need: {sorted(unneeded)}"
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from ogive.kernels import native, saving
+from ogive.kernels import native, saving, unary
 
 if TYPE_CHECKING:
     from ogive.kernels.eager import Form
@@ -25,10 +25,10 @@ class Unary(torch.autograd.Function):
     """``plan`` on x; keeps x."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, plan: native.Unary, form: Form) -> Tensor | None:
+    def forward(ctx: Any, x: Tensor, plan: unary.Unary, form: Form) -> Tensor | None:
         ctx.save_for_backward(x)
         ctx.plan, ctx.form = plan, form
-        return native.run(plan, x, None, None, None)
+        return unary.run(plan, x, None, None, None)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
@@ -37,9 +37,9 @@ class Unary(torch.autograd.Function):
         if not torch.is_grad_enabled() and g.dtype == x.dtype and native.plain(g) and not _modes():
             slope = ctx.plan.slope
             if slope is None:
-                slope = ctx.plan.slope = native.plan(product.slope, numbers, x.dtype)
+                slope = ctx.plan.slope = unary.plan(product.slope, numbers, x.dtype)
             if slope is not None:
-                grad = native.run(slope, x, g, product, None)
+                grad = unary.run(slope, x, g, product, None)
                 if grad is not None:
                     return grad, None, None
         from ogive.kernels.eager import apply
@@ -60,7 +60,7 @@ def call(form: Form, x: Any, numbers: tuple[float, ...]) -> Tensor | None:
         or not native.plain(x)
     ):
         return None
-    plan = native.plan(form, numbers, x.dtype)
+    plan = unary.plan(form, numbers, x.dtype)
     if plan is None or plan.value is None:
         return None
     if x.requires_grad and torch.is_grad_enabled():
@@ -68,4 +68,4 @@ def call(form: Form, x: Any, numbers: tuple[float, ...]) -> Tensor | None:
             return None
         result: Tensor | None = Unary.apply(x, plan, form)
         return result
-    return native.run(plan, x, None, None, None)
+    return unary.run(plan, x, None, None, None)

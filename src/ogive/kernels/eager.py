@@ -21,7 +21,7 @@ from torch import Tensor
 from ogive.diff import differentiate
 from ogive.errors import InputError
 from ogive.expr import Expr, var
-from ogive.kernels import native, saving, several
+from ogive.kernels import compiled, saving, several
 from ogive.kernels.headroom import prepared
 from ogive.kernels.program import Program, compile_program, number
 from ogive.ops import OPS
@@ -109,7 +109,7 @@ def _widest(like: Tensor, fast: bool) -> torch.dtype:
 def evaluate(form: Form, dtype: torch.dtype, fast: bool, args: Sequence[Value], out: Tensor | None = None) -> Tensor:
     """The value of ``form`` rounded once to ``dtype``; no gradient. ``out`` receives it."""
     if not fast:
-        found = native.evaluate(form, dtype, args, out)
+        found = compiled.evaluate(form, dtype, args, out)
         if found is not None:
             return found
     y = _composite(form, dtype, fast, args)

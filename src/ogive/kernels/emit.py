@@ -3,7 +3,8 @@
 Every identifier is generated and every constant is printed in hexadecimal, exactly; no text of a user gets
 here. Arithmetic is double and rounds once per result, or float where the formula allows it (a *narrow* Form).
 The layout (which inputs are arrays and of what dtype, which are scalars; which results are stored, which summed)
-is part of the text, so the loop has no branches.
+is part of the text, so the loop has no branches. Pointers are not `restrict`: a result may be written over its
+input, and a compiler that was told otherwise reads the input again after it wrote.
 """
 
 from __future__ import annotations
@@ -83,12 +84,12 @@ def kernel_text(programs: tuple[Program, ...], layout: Layout) -> str:
     arrays = [k for k, dtype in enumerate(layout.inputs) if dtype]
     for k, dtype in enumerate(layout.inputs):
         if dtype:
-            head.append(f"  const {_C[dtype]} *restrict a{k} = in[{arrays.index(k)}];")
+            head.append(f"  const {_C[dtype]} *a{k} = in[{arrays.index(k)}];")
         else:
             head.append(f"  const {kind} x{k} = scalar[{k - sum(j < k for j in arrays)}];")
     stored = [r for r, result in enumerate(layout.results) if result != "sum"]
     summed = [r for r, result in enumerate(layout.results) if result == "sum"]
-    head += [f"  {_C[layout.results[r]]} *restrict y{r} = out[{i}];" for i, r in enumerate(stored)]
+    head += [f"  {_C[layout.results[r]]} *y{r} = out[{i}];" for i, r in enumerate(stored)]
     head += [f"  double s{r} = 0.0;" for r in summed]
     foot = [f"  sum[{i}] += s{r};" for i, r in enumerate(summed)]
     work = [_statements(program, r, kind, s) for r, program in enumerate(programs)]

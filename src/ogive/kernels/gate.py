@@ -1,16 +1,19 @@
-"""Gates f(x) y whose f is fitted: the value in one pass, both gradients in one pass, on halves of one tensor too."""
+"""Gates f(x) y whose f is fitted: the value in one pass, both gradients in one pass; rows may lie apart."""
 
 from __future__ import annotations
 
 import ctypes
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ogive.kernels import native, saving
-from ogive.kernels.eager import Form, apply, evaluate
+from ogive.kernels import native, unary
+
+if TYPE_CHECKING:
+    from ogive.kernels.eager import Form
 
 _CODE = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
@@ -24,7 +27,7 @@ def factor(form: Form) -> Form | None:
     for part, other in (form.expr.args, form.expr.args[::-1]):
         if part.op == "var" and part.data == second and second not in other.variables():
             names = (form.names[0], *form.names[2:])
-            return Form(other, names, form.defaults[1:])
+            return replace(form, expr=other, names=names, defaults=form.defaults[1:])
     return None
 
 
@@ -52,24 +55,35 @@ def run(form: Form, numbers: tuple[float, ...], x: Tensor, y: Tensor, g: Tensor 
         return None
     if any(t is not None and (t.dtype != dtype or not native.plain(t)) for t in (y, g)) or not native.plain(x):
         return None
-    value, slope = native.plan(f, numbers, dtype), None
+    value, slope = unary.plan(f, numbers, dtype), None
     if value is None or value.kind != "fit":
         return None
     if g is not None:
         product = f.vjp(0).slope
-        slope = native.plan(product, numbers, dtype) if product is not None else None
+        slope = unary.plan(product, numbers, dtype) if product is not None else None
         if slope is None or slope.kind != "fit":
             return None
-        g = g if g.is_contiguous() else g.contiguous()
+    given = [x, y] if g is None else [x, y, g]
     if into is None:
-        into = (torch.empty(x.shape, dtype=dtype), torch.empty(x.shape if g is not None else 0, dtype=dtype))
-    apart = [_rows(t, x.shape) if t is not None else 0 for t in (x, y, g, into[0], into[1] if g is not None else None)]
+        alike = native.dense(x) and all(t.stride() == x.stride() for t in given)
+        if not alike:
+            given = [t if _rows(t, x.shape) is not None else t.contiguous() for t in given]
+        x = given[0]
+        like = x if alike else torch.empty(x.shape, dtype=dtype)
+        into = (torch.empty_like(like), torch.empty_like(like) if g is not None else like)
+        columns, rows = (x.numel(), 1) if alike else (x.shape[-1], x.numel() // x.shape[-1])
+    else:
+        alike = False
+        given[2:] = [t.contiguous() for t in given[2:]]
+        columns, rows = x.shape[-1], x.numel() // x.shape[-1]
+    tensors = [*given, *[None] * (3 - len(given)), into[0], into[1] if g is not None else None]
+    apart = [0 if alike or t is None else _rows(t, x.shape) for t in tensors]
     known = [a for a in apart if a is not None]
     if len(known) < len(apart):
         return None
-    columns, rows = x.shape[-1], x.numel() // x.shape[-1]
-    if all(a in (0, columns) for a in known):
+    if not alike and all(a in (0, columns) for a in known):
         rows, columns = 1, x.numel()
+    x, y, g = given[0], given[1], given[2] if len(given) > 2 else None
     threads = 1 if x.numel() < native.PARALLEL else torch.get_num_threads()
     distances = (ctypes.c_long * 5)(*known)
     args = (
@@ -82,51 +96,3 @@ def run(form: Form, numbers: tuple[float, ...], x: Tensor, y: Tensor, g: Tensor 
             return None
         runtime.gate(*args)
     return into if g is not None else into[:1]
-
-
-class Halves(torch.autograd.Function):
-    """A gate of the two halves of one tensor along its last dimension; keeps that tensor, and backward writes
-    one gradient of its size."""
-
-    @staticmethod
-    def forward(ctx: Any, whole: Tensor, form: Form, numbers: tuple[float, ...], flip: bool) -> Tensor:
-        ctx.save_for_backward(whole)
-        ctx.form, ctx.numbers, ctx.flip = form, numbers, flip
-        x, y = _cut(whole, flip)
-        made = run(form, numbers, x, y, None)
-        return made[0] if made is not None else evaluate(form, whole.dtype, False, (x, y, *numbers))
-
-    @staticmethod
-    def backward(ctx: Any, g: Tensor) -> tuple[Any, ...]:
-        (whole,) = ctx.saved_tensors
-        form, numbers = ctx.form, ctx.numbers
-        if not torch.is_grad_enabled():
-            grad = torch.empty_like(whole)
-            x, y = _cut(whole, ctx.flip)
-            if run(form, numbers, x, y, g, _cut(grad, ctx.flip)) is not None:
-                return grad, None, None, None
-        x, y = _cut(whole, ctx.flip)
-        parts = [apply(form.vjp(i), whole.dtype, (x, y, *numbers, g)) for i in (0, 1)]
-        return torch.cat(parts[::-1] if ctx.flip else parts, dim=-1), None, None, None
-
-
-def _cut(whole: Tensor, flip: bool) -> tuple[Tensor, Tensor]:
-    first, second = whole.chunk(2, -1)
-    return (second, first) if flip else (first, second)
-
-
-def halves(form: Form, whole: Tensor, numbers: tuple[float, ...], flip: bool) -> Tensor | None:
-    """``form(first half, second half)`` of ``whole`` along its last dimension (``flip`` swaps them), or None where
-    cutting and the general way have to do."""
-    usual = (
-        native.plain(whole)
-        and whole.is_contiguous()
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._are_functorch_transforms_active()
-        and torch.autograd.forward_ad._current_level < 0
-        and factor(form) is not None
-    )
-    if saving.in_use or not usual or native.runtime() is None:
-        return None
-    result: Tensor = Halves.apply(whole, form, numbers, flip)
-    return result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ogive.kernels import native
+from ogive.kernels import gate, native
 from ogive.kernels.emit import NAMES, Layout
 
 if TYPE_CHECKING:
@@ -137,12 +137,10 @@ def _size(args: Sequence[Any], mode: str) -> int:
 def gradients(form: Form, args: Sequence[Any], g: Tensor, wanted: Sequence[int]) -> list[Tensor] | None:
     """The gradients of inputs ``wanted``, each in the shape and dtype of its input, in one pass; None where the
     general path has to."""
-    if len(wanted) == 2 and tuple(wanted) == (0, 1) and not any(isinstance(a, Tensor) for a in args[2:]):
-        from ogive.kernels import gate
-
-        if args[0].shape == args[1].shape == g.shape and args[0].dtype == args[1].dtype == g.dtype:
-            pair = gate.run(form, tuple(args[2:]), args[0], args[1], g)
-            if pair is not None:
-                return list(pair)
+    fixed = not any(isinstance(a, Tensor) for a in args[2:])
+    if list(wanted) == [0, 1] and fixed and args[0].shape == args[1].shape == g.shape:
+        pair = gate.run(form, tuple(args[2:]), args[0], args[1], g)
+        if pair is not None:
+            return list(pair)
     modes = ["store" if args[i].shape == g.shape else f"sum:{i}" for i in wanted]
     return results([form.vjp(i) for i in wanted], [args[i].dtype for i in wanted], (*args, g), modes)

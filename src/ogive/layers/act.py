@@ -13,7 +13,7 @@ from ogive.diff import differentiate
 from ogive.errors import InputError, ParameterError
 from ogive.expr import number_text, value_of
 from ogive.kernels import result_dtype
-from ogive.kernels.gate import halves
+from ogive.kernels.halves import halves
 from ogive.kernels.saving import saving as keeping
 from ogive.layers.inplace import may_overwrite
 from ogive.layers.learn import Learn, constrain, decays, fits, learn, place, shape_of, show, unconstrain

@@ -554,8 +554,8 @@ OG_FN og_isru(double x) {
     return og_with_sign(a / __builtin_sqrt(a * a + 1.0), x);
 }
 OG_FN og_sqp(double x) {
-    double s = og_hypot1(x) + og_abs(x);
-    return x < 0.0 ? 1.0 / s : s;
+    double half = 0.5 * og_hypot1(x) + 0.5 * og_abs(x); /* the whole may not fit */
+    return x < 0.0 ? 0.5 / half : half + half;
 }
 OG_FN og_sqp1(double x) {
     double a = og_at_most(og_abs(x), 1e160), h = og_hypot1(a), s = h + a;

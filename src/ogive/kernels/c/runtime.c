@@ -40,21 +40,19 @@ OG_INLINE void store(int dtype, void *p, long i, float v) {
   else ((uint16_t *)p)[i] = dtype == BF16 ? og_store_bf16(v) : og_store_f16(v);
 }
 
-/* The elements a fit does not cover: `where` lists their places. */
-static long resolve(const struct fit *fit, int dtype, int times, const void *x, const void *g, void *y,
+/* The elements a fit does not cover: their places, and their values, since y may lie over x. */
+static long resolve(const struct fit *fit, int dtype, int times, const float *kept, const void *g, void *y,
                     const int *where, int count) {
   if (dtype != F32) {
     for (int k = 0; k < count; k++) {
-      int i = where[k];
-      float v = fit->table[((const uint16_t *)x)[i]];
-      store(dtype, y, i, times ? v * load(dtype, g, i) : v);
+      const float v = fit->table[dtype == BF16 ? og_store_bf16(kept[k]) : og_store_f16(kept[k])];
+      store(dtype, y, where[k], times ? v * load(dtype, g, where[k]) : v);
     }
     return 0;
   }
   if (!fit->rare) return count;
-  float from[BLOCK + 16], to[BLOCK + 16];
-  for (int k = 0; k < count; k++) from[k] = ((const float *)x)[where[k]];
-  const void *in[1] = {from};
+  float to[BLOCK + 16];
+  const void *in[1] = {kept};
   void *out[1] = {to};
   fit->rare(0, in, 0, out, 0, count);
   for (int k = 0; k < count; k++) ((float *)y)[where[k]] = times ? to[k] * ((const float *)g)[where[k]] : to[k];
@@ -96,6 +94,7 @@ OG_INLINE long fitted(const int dtype, const int degree, const int times, const 
                       const void *x, const void *g, void *y, long n) {
   long missing = 0;
   int where[BLOCK + 16];
+  float kept[BLOCK + 16];
 #ifdef __AVX512F__
   const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   __m512 a[DEGREES], b[DEGREES];
@@ -122,9 +121,10 @@ OG_INLINE long fitted(const int dtype, const int degree, const int times, const 
     r = _mm512_permutex2var_ps(a[degree], k, b[degree]);                                                        \
     for (int j = degree - 1; j >= 0; j--) r = _mm512_fmadd_ps(r, t, _mm512_permutex2var_ps(a[j], k, b[j]));     \
   }
-#define COLLECT(bad, at) /* through a register: the compress that stores is microcode on AMD */                 \
+#define COLLECT(bad, at, v) /* through a register: the compress that stores is microcode on AMD */              \
   if (__builtin_expect(bad != 0, 0)) {                                                                          \
     _mm512_storeu_si512(where + count, _mm512_maskz_compress_epi32(bad, at));                                   \
+    _mm512_storeu_ps(kept + count, _mm512_maskz_compress_ps(bad, v));                                           \
     count += __builtin_popcount(bad);                                                                           \
   }
     if (dtype == BF16) { /* the even and the odd numbers of a vector, each in the upper half of its lane */
@@ -145,8 +145,8 @@ OG_INLINE long fitted(const int dtype, const int degree, const int times, const 
         const __m512i r = _mm512_mask_blend_epi16(0xaaaaaaaau, lower, _mm512_add_epi32(_mm512_castps_si512(q), half));
         _mm512_storeu_si512((uint16_t *)by + i, r);
         const __m512i at = _mm512_add_epi32(_mm512_set1_epi32(i), _mm512_slli_epi32(lanes, 1));
-        COLLECT(bp, at)
-        COLLECT(bq, _mm512_add_epi32(at, _mm512_set1_epi32(1)))
+        COLLECT(bp, at, even)
+        COLLECT(bq, _mm512_add_epi32(at, _mm512_set1_epi32(1)), odd)
       }
     }
     for (; i < size; i += 16) { /* whole vectors without a mask, which costs a fifth */
@@ -159,12 +159,12 @@ OG_INLINE long fitted(const int dtype, const int degree, const int times, const 
     const __mmask16 bad = _mm512_mask_cmp_ps_mask(m, r, r, _CMP_UNORD_Q);                                       \
     if (times) r = _mm512_mul_ps(r, load16(dtype, bg, i, m, whole));                                            \
     store16(dtype, by, i, m, r, stream && whole, whole);                                                        \
-    COLLECT(bad, _mm512_add_epi32(_mm512_set1_epi32(i), lanes))                                                 \
+    COLLECT(bad, _mm512_add_epi32(_mm512_set1_epi32(i), lanes), v)                                              \
   }
       if (__builtin_expect(whole, 1)) STEP(0xffff, 1)
       else STEP(m, 0)
     }
-    if (count) missing += resolve(fit, dtype, times, bx, bg, by, where, count);
+    if (count) missing += resolve(fit, dtype, times, kept, bg, by, where, count);
   }
   if (stream) _mm_sfence();
 #else
@@ -186,12 +186,12 @@ OG_INLINE long fitted(const int dtype, const int degree, const int times, const 
       value[i] = r;
       wrong |= r != r;
     }
+    int count = 0;
+    if (wrong)
+      for (int i = 0; i < size; i++)
+        if (value[i] != value[i]) kept[count] = load(dtype, bx, i), where[count++] = i;
     for (int i = 0; i < size; i++) store(dtype, by, i, times ? value[i] * load(dtype, bg, i) : value[i]);
-    if (wrong) {
-      int count = 0;
-      for (int i = 0; i < size; i++) if (value[i] != value[i]) where[count++] = i;
-      missing += resolve(fit, dtype, times, bx, bg, by, where, count);
-    }
+    if (count) missing += resolve(fit, dtype, times, kept, bg, by, where, count);
   }
 #endif
   return missing;
