@@ -152,7 +152,7 @@ _row("ge", 2, _zero, operator.ge, ex.ge, r"{0} \ge {1}", breaks=True, rounds=0,
      kernel="{0} >= {1}")
 _row("where", 3, _where_diff, stable.where, ex.where,
      r"\begin{{cases}} {1} & {0} \\ {2} & \text{{otherwise}} \end{{cases}}", rounds=0,
-     kernel="{0} ? {1} : {2}")
+     kernel="ox_select{s}({0}, {1}, {2})")
 # Powers, exponentials, logarithms
 _row("sqrt", 1, _one(lambda a, n: 0.5 / n), torch.sqrt, ex.sqrt, r"\sqrt{{{0}}}", monotone="up", range=(0.0, math.inf),
      kernel="ox_sqrt{s}({0})")

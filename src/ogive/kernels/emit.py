@@ -147,7 +147,8 @@ def _statements(program: Program, r: int, kind: str, s: str) -> tuple[str, list[
             template = _POWERS.get(_constant(program, step.reads[1]), template)
         data = step.extra[0] if step.extra else ""
         name = f"v{r}_{k}"
-        to = "int" if step.name in ("gt", "ge") else kind
+        # as wide as the numbers it chooses between, or gcc does not vectorise the choice
+        to = ("int32_t" if s else "int64_t") if step.name in ("gt", "ge") else kind
         lines.append(f"const {to} {name} = {template.format(*reads, s=s, data=data)};")
         slots.append(name)
     value = slots[program.result]

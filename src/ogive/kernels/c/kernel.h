@@ -51,13 +51,24 @@ OG_INLINE float og_load_f32(float v) { return v; }
 OG_INLINE double og_store_f64(double v) { return v; }
 OG_INLINE float og_store_f32(double v) { return (float)v; }
 
-/* In either precision. Of two numbers of which one is NaN the result is NaN, as torch has it; a tie takes the
- * second, which decides nothing but the sign of a zero. */
-#define OX_MAX(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
-#define OX_MIN(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
+/* In either precision. A choice is made among the bits: written with `?:`, gcc 12 turns a chain of choices into
+ * jumps and does not vectorise it (min(max(x, 0), a) at 1e6: 8.0 ms). Of two numbers of which one is NaN the result
+ * is NaN, as torch has it; a tie takes the second, which decides nothing but the sign of a zero. */
+OG_INLINE double ox_select(int64_t c, double a, double b) {
+  uint64_t u, v, m = (uint64_t)0 - (uint64_t)c;
+  memcpy(&u, &a, 8);
+  memcpy(&v, &b, 8);
+  u = (u & m) | (v & ~m);
+  memcpy(&a, &u, 8);
+  return a;
+}
+OG_INLINE float ox_selectf(int32_t c, float a, float b) {
+  const uint32_t m = (uint32_t)0 - (uint32_t)c;
+  return og_single((og_word(a) & m) | (og_word(b) & ~m));
+}
 #define OX_SIMPLE(T, S, ABS, FLOOR, RINT, SQRT, COPYSIGN)                                                    \
-  OG_INLINE T ox_max##S(T a, T b) { return OX_MAX(a, b); }                                                   \
-  OG_INLINE T ox_min##S(T a, T b) { return OX_MIN(a, b); }                                                   \
+  OG_INLINE T ox_max##S(T a, T b) { return ox_select##S((a > b) | (a != a), a, b); }                                                   \
+  OG_INLINE T ox_min##S(T a, T b) { return ox_select##S((a < b) | (a != a), a, b); }                                                   \
   OG_INLINE T ox_abs##S(T a) { return ABS(a); }                                                              \
   OG_INLINE T ox_floor##S(T a) { return FLOOR(a); }                                                          \
   OG_INLINE T ox_round##S(T a) { return RINT(a); }                                                           \
@@ -65,7 +76,7 @@ OG_INLINE float og_store_f32(double v) { return (float)v; }
   OG_INLINE T ox_sign##S(T a) { return (T)(a > 0) - (T)(a < 0); }                                         \
   OG_INLINE T ox_square##S(T a) { return a * a; }                                                            \
   OG_INLINE T ox_cube##S(T a) { return a * a * a; }                                                          \
-  OG_INLINE T ox_mulsat##S(T a, T b) { T p = a * b; return a == 0 || b == 0 ? (T)0 : p; }
+  OG_INLINE T ox_mulsat##S(T a, T b) { return ox_select##S((a == 0) | (b == 0), (T)0, a * b); }
 OX_SIMPLE(double, , __builtin_fabs, __builtin_floor, __builtin_rint, __builtin_sqrt, __builtin_copysign)
 OX_SIMPLE(float, f, __builtin_fabsf, __builtin_floorf, __builtin_rintf, __builtin_sqrtf, __builtin_copysignf)
 
