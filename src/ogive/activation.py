@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,14 +10,13 @@ from functools import cached_property
 from numbers import Real
 from types import MappingProxyType
 from typing import Any
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
 from ogive.errors import FormulaError, InputError, ParameterError, closest
 from ogive.expr import Expr, as_expr, const, number_text, var
-from ogive.kernels import Form, apply, direct, into, result_dtype
+from ogive.kernels import Form, apply, direct, graph, into, result_dtype
 from ogive.rewrite import simplify
 
 SHARING = ("layer", "channel", "group", "neuron")
@@ -60,33 +58,6 @@ class Param:
         return f"{left}{lo}, {hi}{right}"
 
 
-# A graph compiler holds an activation by number: one composite operator, which it need not look into, and which
-# decomposes into plain tensor operations when the graph is lowered. (torch.compiler.allow_in_graph would do the
-# same, but it imports the compiler, 1.5 s, for everybody.)
-_keys = itertools.count(1)
-_by_key: WeakValueDictionary[int, Activation] = WeakValueDictionary()
-_library = torch.library.Library("ogive", "DEF")
-_library.define("elementwise(int key, ScalarType dtype, Tensor[] tensors, float[] numbers, bool[] is_tensor) -> Tensor")
-
-
-def _elementwise(
-    key: int, dtype: torch.dtype, tensors: list[Tensor], numbers: list[float], is_tensor: list[bool]
-) -> Tensor:
-    some, others = iter(tensors), iter(numbers)
-    return apply(_by_key[key].form, dtype, [next(some) if t else next(others) for t in is_tensor], True)
-
-
-_library.impl("elementwise", _elementwise, "CompositeImplicitAutograd")
-
-
-def _in_graph(key: int, dtype: torch.dtype, args: tuple[Any, ...]) -> Tensor:
-    is_tensor = [isinstance(a, Tensor) for a in args]
-    tensors = [a for a in args if isinstance(a, Tensor)]
-    numbers = [a for a in args if not isinstance(a, Tensor)]
-    result: Tensor = torch.ops.ogive.elementwise(key, dtype, tensors, numbers, is_tensor)
-    return result
-
-
 @dataclass(frozen=True, eq=False)
 class Activation:
     """A scalar function of one tensor (or of two, a gate), known by its formula.
@@ -112,8 +83,7 @@ class Activation:
     def __post_init__(self) -> None:
         object.__setattr__(self, "params", MappingProxyType(dict(self.params)))
         object.__setattr__(self, "exceptions", MappingProxyType(dict(self.exceptions)))
-        object.__setattr__(self, "key", next(_keys))
-        _by_key[self.key] = self
+        object.__setattr__(self, "key", graph.register(self))
 
     @cached_property
     def expr(self) -> Expr:
@@ -191,15 +161,10 @@ class Activation:
             return float(apply(self.form, torch.float64, (*wide, *settled.values())))
         dtype = result_dtype(self.label, inputs)
         if out is not None:
-            return self._into(out, dtype, (*inputs, *settled.values()))
+            return into.write(self.label, self.form, dtype, (*inputs, *settled.values()), out)
         if torch.compiler.is_dynamo_compiling():
-            return _in_graph(self.key, dtype, (*inputs, *settled.values()))
+            return graph.call(self.key, dtype, (*inputs, *settled.values()))
         return apply(self.form, dtype, (*inputs, *settled.values()), torch.compiler.is_compiling())
-
-    def _into(self, out: Tensor, dtype: torch.dtype, args: tuple[Any, ...]) -> Tensor:
-        shape = torch.broadcast_shapes(*(a.shape for a in args if isinstance(a, Tensor)))
-        into.check(self.label, out, shape, dtype, args)
-        return into.write(self.form, dtype, args, out)
 
     def with_params(self, **params: float) -> Activation:
         """The same formula with other defaults; no longer the published entry, so it has no name."""

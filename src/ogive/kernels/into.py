@@ -34,8 +34,9 @@ def check(label: str, out: Any, shape: torch.Size, dtype: torch.dtype, inputs: S
         raise InputError(f"{label}: out is an expanded tensor, whose elements share memory; give it a clone()")
 
 
-def write(form: Form, dtype: torch.dtype, args: Sequence[Any], out: Tensor) -> Tensor:
+def write(label: str, form: Form, dtype: torch.dtype, args: Sequence[Any], out: Tensor) -> Tensor:
     """The value of ``form`` into ``out``, which may be one of the inputs; a new version of ``out`` for autograd."""
+    check(label, out, torch.broadcast_shapes(*(a.shape for a in args if isinstance(a, Tensor))), dtype, args)
     if any(_collides(out, a) for a in args if isinstance(a, Tensor)):
         out.copy_(evaluate(form, dtype, False, args))
     elif evaluate(form, dtype, False, args, out) is out:
