@@ -9,32 +9,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from ogive import catalogue
 from ogive.activation import Activation
-from ogive.diff import differentiate
-from ogive.expr import const, value_of
+from ogive.expr import const
+from tests.selection import choose
 
 torch.set_num_threads(1)
 
-ENTRIES = list(catalogue.entries().values())
-ONE_INPUT = [entry for entry in ENTRIES if len(entry.inputs) == 1]
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--entries", default="all", help="entries the laws run over: all, or names and families")
 
 
-def name_of(entry: object) -> str | None:
-    """The test id of an entry."""
-    return entry.name if isinstance(entry, Activation) else None
-
-
-every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=name_of)
-every_scalar_entry = pytest.mark.parametrize("entry", ONE_INPUT, ids=name_of)
-
-
-def trainable(entry: Activation) -> list[str]:
-    """Parameters whose derivative is not zero everywhere."""
-    return [k for k in entry.params if value_of(differentiate(entry.expr, k)) != 0.0]
-
-
-every_learnable_entry = pytest.mark.parametrize("entry", [e for e in ENTRIES if trainable(e)], ids=name_of)
+def pytest_configure(config: pytest.Config) -> None:
+    choose(config.getoption("--entries"))  # before any law is imported
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from ogive.kernels.headroom import prepared, within_range
 from ogive.kernels.lowerings import LOWERINGS, POLISH, PRODUCTS
 from ogive.kernels.program import compile_program
 from ogive.parse import parse
-from tests.conftest import ENTRIES, every_entry, every_scalar_entry
+from tests.entries import ENTRIES, every_entry, every_scalar_entry
 
 RULES = (*PRODUCTS, *LOWERINGS, *POLISH)
 every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda r: str(r.pattern).replace("#", ""))

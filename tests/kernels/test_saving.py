@@ -19,7 +19,7 @@ from ogive.kernels import evaluate, fewbit, kept, native, packing, saving
 from ogive.kernels.outputs16 import slopes16
 from ogive.kernels.outputs32 import Slopes32, slopes32
 from ogive.kernels.recompute import Same
-from tests.conftest import ONE_INPUT
+from tests.entries import ONE_INPUT
 
 POLICIES = ["y+bit", "nothing", 8, 4, 2, 1, "s2a"]
 LESS = [p for p in POLICIES if p != "nothing"]

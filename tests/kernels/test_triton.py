@@ -22,7 +22,7 @@ from ogive.kernels import triton as gpu
 from ogive.kernels.program import compile_program
 from ogive.kernels.triton_text import Layout, number_text, source
 from ogive.ops import OPS
-from tests.conftest import ENTRIES, every_entry, every_scalar_entry
+from tests.entries import ENTRIES, every_entry, every_scalar_entry
 
 HERE = Path(__file__).parent
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed")

@@ -7,7 +7,8 @@ import torch
 from torch.func import grad, hessian, jacrev, jvp, vmap
 
 from ogive.activation import Activation
-from tests.conftest import every_entry, every_scalar_entry, inputs_of, smooth_points, trainable
+from tests.conftest import inputs_of, smooth_points
+from tests.entries import every_entry, every_scalar_entry, trainable
 
 WIDE = torch.float64
 # Central differences with a step of 1e-6 err by about 1e-10 of the function; a factor off by 1e-4 is caught.

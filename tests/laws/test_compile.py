@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import ogive
-from tests.conftest import ENTRIES, inputs_of, trainable
+from tests.conftest import inputs_of
+from tests.entries import ENTRIES, trainable
 
 # A graph of many entries costs little more than a graph of one: entries are compiled in batches.
 SIZE = 15

@@ -16,12 +16,10 @@ from ogive.derive.braille import braille
 from ogive.derive.describe import describe, saved_bytes
 from ogive.derive.observed import _parity, observe
 from ogive.errors import UnknownName
-
-ENTRIES = list(catalogue.entries().values())
-SINGLE = [a for a in ENTRIES if len(a.inputs) == 1]
+from tests.entries import ENTRIES, ONE_INPUT
 
 each = pytest.mark.parametrize("act", ENTRIES, ids=lambda a: a.name)
-each_single = pytest.mark.parametrize("act", SINGLE, ids=lambda a: a.name)
+each_single = pytest.mark.parametrize("act", ONE_INPUT, ids=lambda a: a.name)
 
 
 @each
@@ -177,7 +175,7 @@ def test_command_names():
     everything = runner.invoke(app, ["names"]).output.split()
     assert sorted(everything) == ogive.names()
     assert runner.invoke(app, ["names", "--family", "shrink"]).output.split() == sorted(
-        a.name for a in ENTRIES if a.family == "shrink"
+        a.name for a in catalogue.entries().values() if a.family == "shrink"
     )
 
 

@@ -11,11 +11,9 @@ import pytest
 import torch
 
 import ogive
-from ogive.catalogue import entries
 from ogive.derive.gain import gain
 from ogive.derive.gauss import expectation
-
-ONE_INPUT = sorted(n for n, act in entries().items() if len(act.inputs) == 1)
+from tests.entries import every_scalar_entry
 
 # f as mpmath, written out afresh; break points for mpmath's own quadrature.
 MP = {
@@ -77,20 +75,19 @@ def test_a_transition_of_width_1e_minus_6_is_not_missed():
     assert gain(f"tanh({w}*(x - 1))").second_moment == pytest.approx(1 - 2 * phi / w, abs=1e-13)
 
 
-@pytest.mark.parametrize("name", ONE_INPUT)
-def test_every_gain_agrees_with_a_sum_over_exact_values(name):
+@every_scalar_entry
+def test_every_gain_agrees_with_a_sum_over_exact_values(entry):
     pytest.importorskip("flint")
     from ogive.derive.exact import Oracle
 
-    act = entries()[name]
-    got = gain(act)
+    got = gain(entry)
     assert got.error < 1e-12
     # The same integral over other panels, of ball-arithmetic values: nothing shared but the break points.
-    oracle = Oracle(act, order=0)
+    oracle = Oracle(entry, order=0)
     x, w = np.polynomial.legendre.leggauss(18)
-    width, reach = (0.05 if name in ("siren", "gabor") else 0.6), 12.0
+    width, reach = (0.05 if entry.name in ("siren", "gabor") else 0.6), 12.0
     ends = {k * width for k in range(-round(reach / width), round(reach / width) + 1)}
-    ends |= {b for b in act.breakpoints() if abs(b) < reach} | {s * 4.0**-k for s in (1, -1) for k in range(14)}
+    ends |= {b for b in entry.breakpoints() if abs(b) < reach} | {s * 4.0**-k for s in (1, -1) for k in range(14)}
     total = math.fsum(
         float(oracle(float(a + (b - a) * (u + 1) / 2))[0]) ** 2 * math.exp(-((a + (b - a) * (u + 1) / 2) ** 2) / 2)
         * v * (b - a) / 2

@@ -8,15 +8,14 @@ import re
 import pytest
 
 import ogive
-from ogive import catalogue
 from ogive.derive.calculus import derivative
 from ogive.derive.constants import closed_form
 from ogive.derive.latex import expression, latex
 from ogive.derive.notation import symbol
 from ogive.errors import FormulaError, ParameterError
+from tests.entries import ENTRIES
 from tests.laws.latex_reader import Reader
 
-ENTRIES = list(catalogue.entries().values())
 POINTS = (-7.3, -2.6, -1.1, -0.62, -0.2, 0.13, 0.45, 0.9, 1.7, 3.1, 6.4)
 
 each = pytest.mark.parametrize("act", ENTRIES, ids=lambda a: a.name)

@@ -8,10 +8,9 @@ from itertools import pairwise
 import pytest
 
 import ogive
-from ogive.catalogue import entries
 from ogive.derive.limits import Limits, limits
+from tests.entries import every_scalar_entry
 
-ONE_INPUT = sorted(n for n, act in entries().items() if len(act.inputs) == 1)
 INF = math.inf
 
 
@@ -32,14 +31,13 @@ def _holds(claim: float | None, exact: list) -> bool:
     return abs(last - claim) <= 1e-12 * (1.0 + abs(claim))
 
 
-@pytest.mark.parametrize("name", ONE_INPUT)
-def test_every_limit_agrees_with_ball_arithmetic(name):
+@every_scalar_entry
+def test_every_limit_agrees_with_ball_arithmetic(entry):
     pytest.importorskip("flint")
     from ogive.derive.exact import Oracle
 
-    act = entries()[name]
-    got = limits(act)
-    oracle = Oracle(act, order=1)
+    got = limits(entry)
+    oracle = Oracle(entry, order=1)
     assert not got.extrapolated
     for side in ("left", "right", "minus", "plus"):
         told = getattr(got, side)
@@ -56,13 +54,12 @@ def test_every_limit_agrees_with_ball_arithmetic(name):
     assert abs(at[1] - got.slope) <= 1e-12 * (1 + abs(got.slope))
 
 
-@pytest.mark.parametrize("name", ONE_INPUT)
-def test_the_activation_returns_its_limits_at_infinity(name):
-    act = entries()[name]
-    got = limits(act)
+@every_scalar_entry
+def test_the_activation_returns_its_limits_at_infinity(entry):
+    got = limits(entry)
     for end, side in ((-INF, got.minus), (INF, got.plus)):
         if side.value is not None:
-            assert act(end) == pytest.approx(side.value, rel=1e-12, abs=1e-12), end
+            assert entry(end) == pytest.approx(side.value, rel=1e-12, abs=1e-12), end
 
 
 KNOWN = {

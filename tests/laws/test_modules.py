@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import ogive
-from tests.conftest import every_entry, every_learnable_entry, every_scalar_entry, inputs_of, trainable
+from tests.conftest import inputs_of
+from tests.entries import every_entry, every_learnable_entry, every_scalar_entry, trainable
 
 NARROW = [torch.bfloat16, torch.float16]
 

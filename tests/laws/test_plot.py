@@ -11,14 +11,13 @@ import pytest
 import torch
 
 import ogive
-from ogive import catalogue
 from ogive.derive.plot import Svg, plot
 from ogive.errors import InputError, ParameterError
+from tests.entries import ONE_INPUT
 
-ENTRIES = [a for a in catalogue.entries().values() if len(a.inputs) == 1]
 NS = "{http://www.w3.org/2000/svg}"
 
-each = pytest.mark.parametrize("act", ENTRIES, ids=lambda a: a.name)
+each = pytest.mark.parametrize("act", ONE_INPUT, ids=lambda a: a.name)
 
 
 def number(text):

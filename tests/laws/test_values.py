@@ -8,19 +8,14 @@ import math
 import pytest
 import torch
 
-from ogive import catalogue
 from ogive.kernels import native
+from tests.entries import every_scalar_entry
 from tests.laws.accuracy import Worst, every, grid, measure
 
-SCALAR = [e for e in catalogue.entries().values() if len(e.inputs) == 1]
 SIXTEEN = [torch.bfloat16, torch.float16]
 # units in the last place: of the dtype itself below 32 bits, condition-aware above
 BOUND = {torch.bfloat16: 1.0, torch.float16: 1.0, torch.float32: 2.0, torch.float64: 64.0}
 LAWS = ("value", "first", "second")  # what an entry may be excepted from, by derivative order
-
-
-def entries(argument: str = "entry"):
-    return pytest.mark.parametrize(argument, SCALAR, ids=[str(e.name) for e in SCALAR])
 
 
 @pytest.fixture(params=["compiled", "eager"])
@@ -48,7 +43,7 @@ def hold(entry, x: torch.Tensor) -> None:
     assert not failures, "\n".join(failures)
 
 
-@entries()
+@every_scalar_entry
 @pytest.mark.parametrize("dtype", SIXTEEN, ids=["bfloat16", "float16"])
 def test_sixteen_bit_sample(entry, dtype, backend):
     x = every(dtype)
@@ -56,28 +51,28 @@ def test_sixteen_bit_sample(entry, dtype, backend):
     hold(entry, x[keep])
 
 
-@entries()
+@every_scalar_entry
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 def test_wide_grid(entry, dtype, backend):
     hold(entry, grid(dtype, 60))
 
 
 @pytest.mark.exhaustive
-@entries()
+@every_scalar_entry
 @pytest.mark.parametrize("dtype", SIXTEEN, ids=["bfloat16", "float16"])
 def test_every_sixteen_bit_input(entry, dtype, backend):
     hold(entry, every(dtype))
 
 
 @pytest.mark.exhaustive
-@entries()
+@every_scalar_entry
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
 def test_dense_grid(entry, dtype, backend):
     hold(entry, grid(dtype, 4000))
 
 
 @pytest.mark.exhaustive
-@entries()
+@every_scalar_entry
 def test_every_exception_is_needed(entry):
     if not entry.exceptions:
         return
@@ -94,7 +89,7 @@ def test_every_exception_is_needed(entry):
     assert not unneeded, f"{entry.name} declares exceptions it does not need: {sorted(unneeded)}"
 
 
-@entries()
+@every_scalar_entry
 def test_nan_gives_nan_and_zero_has_no_surprise(entry):
     for dtype in (*SIXTEEN, torch.float32, torch.float64):
         x = torch.tensor([math.nan, 0.0, -0.0], dtype=dtype)

@@ -13,7 +13,8 @@ import ogive
 from ogive import learn
 from ogive.kernels import native
 from ogive.layers import GLU, SimpleGate, gated, parameter_groups
-from tests.conftest import ONE_INPUT, name_of, smooth_points
+from tests.conftest import smooth_points
+from tests.entries import ONE_INPUT, name_of
 
 # The published gates by the activations of their branches, and which half torch or the paper's code gates by.
 PUBLISHED = {
