@@ -9,7 +9,7 @@ from ogive import FormulaError, InputError, ops
 from ogive.activation import Activation
 from ogive.derive.exact import Oracle
 from ogive.expr import Expr, var
-from tests.laws.accuracy import grid, measure
+from ogive.check.accuracy import grid, measure
 
 UNARY = [o for o in ops.OPS.values() if o.arity == 1]
 POSITIVE = {"sqrt", "log"}  # domain

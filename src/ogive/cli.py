@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ogive.check.command import check
 from ogive.errors import OgiveError
 from ogive.speed.command import speed
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(speed)
+app.command()(check)
 
 
 @app.callback()

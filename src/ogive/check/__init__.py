@@ -1,0 +1,8 @@
+"""Certificates: what a formula, or somebody's code, was held against, and where it fails and why."""
+
+from __future__ import annotations
+
+from ogive.check.certificate import Certificate, Finding
+from ogive.check.run import check
+
+__all__ = ["Certificate", "Finding", "check"]
