@@ -22,10 +22,11 @@ LAYERS = [
     {"ops", "rewrite", "parse", "diff"},
     {"kernels", "breaks"},
     {"activation"},
-    {"catalogue", "lookup", "references"},
+    {"catalogue", "lookup", "references", "plugins", "cards"},
     {"derive"},
     {"layers"},
-    {"adapters", "bench", "speed"},
+    {"adapters", "bench", "speed", "check"},
+    {"gallery"},
     {"cli"},
 ]
 RANK = {name: i for i, layer in enumerate(LAYERS) for name in layer}

@@ -11,10 +11,12 @@ from typing import Any
 
 from ogive.activation import Activation
 from ogive.errors import OgiveError, UnknownName, closest
+from ogive.plugins import Plugin, load
 
 # Plain dictionaries, filled once: a graph compiler can read them where it could not run the loading.
 _entries: dict[str, Activation] = {}
 _aliases: dict[str, str] = {}
+_plugins: list[Plugin] = []
 
 
 def entries() -> Mapping[str, Activation]:
@@ -29,6 +31,13 @@ def aliases() -> Mapping[str, str]:
     if not _entries:
         _load()
     return MappingProxyType(_aliases)
+
+
+def plugins() -> tuple[Plugin, ...]:
+    """What installed packages added through the entry point group ``ogive.activations``, and what was skipped."""
+    if not _entries:
+        _load()
+    return tuple(_plugins)
 
 
 def _load() -> None:
@@ -46,6 +55,12 @@ def _load() -> None:
                 raise OgiveError(f"the alias {alias!r} of {entry.name!r} already means something else")
     _aliases.update(table)
     _entries.update(found)
+    # A plugin may use the catalogue while it is being loaded, so ours is there first.
+    more, report = load({**found, **table})
+    _aliases.update({alias: name for name, entry in more.items() for alias in entry.aliases})
+    _entries.update(more)
+    _plugins[:] = report
+    callables.cache_clear()
 
 
 def lookup(name: str) -> Activation:
