@@ -17,7 +17,7 @@ torch.set_num_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--entries", default="all", help="entries the laws run over: all, or names and families")
+    parser.addoption("--entries", default="sample", help="entries the laws run over: sample, all, names or families")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,5 +1,5 @@
-"""Which catalogue entries the laws run over: ``pytest --entries all``, ``--entries rectified,mish`` or, by default,
-a sample."""
+"""Which catalogue entries the laws run over: ``pytest --entries all``, ``--entries rectified,mish`` or, by default, a
+quarter of those whose formula is certified as it stands and every one whose formula is not."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import pytest
 
 from ogive import catalogue
 from ogive.activation import Activation
+from ogive.check.store import certified
 
 _chosen: list[Activation] = []
 
 
 def choose(wish: str) -> list[Activation]:
-    """The entries meant by ``wish``: ``all``, or names and families by commas. Remembered for :func:`chosen`."""
+    """The entries meant by ``wish``: ``sample``, ``all``, or names and families by commas; remembered for :func:`chosen`."""
     everything = list(catalogue.entries().values())
+    if wish == "sample":
+        _chosen[:] = [e for i, e in enumerate(everything) if i % 4 == 0 or len(e.inputs) > 1 or not certified(e)]
+        return chosen()
     words = {w.strip() for w in wish.split(",")}
     unknown = words - {"all"} - {str(e.name) for e in everything} - {str(e.family) for e in everything}
     if unknown:
