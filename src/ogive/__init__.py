@@ -39,6 +39,12 @@ _WHERE = {
     "describe": "ogive.derive.describe",
     "find": "ogive.derive.find",
     "exact": "ogive.derive.exact",
+    "emit": "ogive.derive.emit",
+    "trace": "ogive.derive.trace",
+    "smooth": "ogive.derive.smooth",
+    "check": "ogive.check.run",
+    "card": "ogive.cards",
+    "cards": "ogive.cards",
 }
 _MODULES = ("catalogue", "ops", "bench", "layers", "derive", "adapters")
 
@@ -50,14 +56,20 @@ if TYPE_CHECKING:
     from ogive.activation import Activation as Activation
     from ogive.activation import Param as Param
     from ogive.activation import define as define
+    from ogive.cards import card as card
+    from ogive.cards import cards as cards
+    from ogive.check.run import check as check
     from ogive.derive.calculus import derivative as derivative
     from ogive.derive.describe import describe as describe
+    from ogive.derive.emit import emit as emit
     from ogive.derive.exact import exact as exact
     from ogive.derive.find import find as find
     from ogive.derive.gain import gain as gain
     from ogive.derive.latex import latex as latex
     from ogive.derive.limits import limits as limits
     from ogive.derive.plot import plot as plot
+    from ogive.derive.smooth import smooth as smooth
+    from ogive.derive.trace import trace as trace
     from ogive.errors import FormulaError as FormulaError
     from ogive.errors import InputError as InputError
     from ogive.errors import OgiveError as OgiveError

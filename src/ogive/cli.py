@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ogive.check.command import check
+from ogive.derive.emit.command import emit
 from ogive.errors import OgiveError
 from ogive.speed.command import speed
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(speed)
 app.command()(check)
+app.command()(emit)
 
 
 @app.callback()
@@ -122,11 +124,12 @@ def describe(
     """Everything known of one activation: formula, limits, shape, gain, cost, source."""
     from json import dumps
 
+    from ogive.cards import known
     from ogive.derive.describe import describe as look_at
     from ogive.derive.plot import plot as draw
 
     with _one_line_errors():
-        found = look_at(spec)
+        found: Any = known(spec) or look_at(spec)
         if plot is not None:
             draw(spec).save(plot)
     _print_sheet(dumps(found.to_dict(), indent=2, ensure_ascii=False) if json else str(found), plain=json)

@@ -36,7 +36,7 @@ FUNCTIONS: Functions = {
     "\\log\\cosh": lambda u: math.log(math.cosh(u)),
     "\\sigma": lambda u: 1.0 / (1.0 + math.exp(-u)), "\\Phi": lambda u: 0.5 * math.erfc(-u / math.sqrt(2.0)),
     "\\varphi": lambda u: math.exp(-0.5 * u * u) / math.sqrt(2.0 * math.pi),
-    "sech": lambda u: 1.0 / math.cosh(u), "asinh": math.asinh, "softplus": _softplus, "erf": math.erf,
+    "sech": lambda u: 1.0 / math.cosh(u) if abs(u) < 700 else 0.0, "asinh": math.asinh, "softplus": _softplus, "erf": math.erf,
     "erfc": math.erfc, "softsign": lambda u: u / (1.0 + abs(u)), "sinc": _sinc,
     "sign": lambda u: (u > 0) - (u < 0), "round": round,
     "sinc'": lambda u: math.cos(u) / u - math.sin(u) / u**2,
@@ -117,6 +117,7 @@ class Reader:
             "&",
             "\\\\",
             "\\right|",
+            "\\rfloor",
             "<",
             ">",
             "\\geq",
@@ -166,6 +167,10 @@ class Reader:
         if token == "\\sqrt":
             inside = self.group()
             return math.sqrt(inside) if inside >= 0 else math.nan
+        if token == "\\lfloor":
+            result = float(math.floor(self.sum()))
+            self.take("\\rfloor")
+            return result
         if token == "\\begin{cases}":
             return self.cases()
         if token == "\\log" and self.peek() == "\\cosh":

@@ -46,12 +46,15 @@ def test_every_limit_agrees_with_ball_arithmetic(entry):
         assert _holds(told.slope, [v[1] for v in exact]), (side, told.slope, exact)
         if told.asymptote is not None:
             a, b = told.asymptote
-            x = _far(side)[1]  # at 1e6 a term in 1/x is 1e-6 and an error of 1e-16 in a is 1e-10
+            # at 1e6 a term in 1/x is 1e-6 and an error of 1e-16 in a is 1e-10; a flat line stands any distance
+            x = _far(side)[1 if a else 4]
             rest = oracle(x)[0] - oracle.flint.arb(a) * x - b
             assert abs(rest) <= 1e-5 * (1 + abs(a) + abs(b)), (side, told.asymptote, rest)
-    at = oracle(0.0)
+    steep = got.slope is None or math.isinf(got.slope)  # as of a root, where balls have no derivative
+    at = Oracle(entry, order=0)(0.0) if steep else oracle(0.0)
     assert abs(at[0] - got.value) <= 1e-12 * (1 + abs(got.value))
-    assert abs(at[1] - got.slope) <= 1e-12 * (1 + abs(got.slope))
+    if not steep:
+        assert abs(at[1] - got.slope) <= 1e-12 * (1 + abs(got.slope))
 
 
 @every_scalar_entry

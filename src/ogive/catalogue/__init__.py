@@ -69,6 +69,12 @@ def lookup(name: str) -> Activation:
         _load()
     found = _entries.get(_aliases.get(name, name))
     if found is None:
+        from ogive.cards import KINDS, known
+
+        other = known(name)
+        if other is not None:
+            raise UnknownName(f"{name!r} is not a function of one number: {other.title} {KINDS[other.kind]}, "
+                              f"{other.definition}; layer: {other.where}")  # fmt: skip
         near = closest(name, [*_entries, *_aliases])
         raise UnknownName(f"no activation is called {name!r}; the closest are {', '.join(near)}")
     return found

@@ -35,13 +35,18 @@ def silu(x):
     return x * sigmoid(x)
 
 
-@define(cite="ramachandran2017searching", params={"beta": Param(share="channel")}, same_as="silu")
+@define(
+    cite="ramachandran2017searching",
+    aliases=("swish_beta",),
+    params={"beta": Param(share="channel")},
+    same_as="silu",
+)
 def swish(x, beta=1.0):
     """SiLU with a sharpness beta: x/2 as beta goes to 0, the rectifier as beta grows. Found by search."""
     return x * sigmoid(beta * x)
 
 
-@define(cite="alcaide2018eswish", params={"beta": Param(low=1.0, closed=True, high=2.0)})
+@define(cite="alcaide2018eswish", params={"beta": Param(low=1.0, closed=True, high=2.0)}, aliases=("eswish",))
 def e_swish(x, beta=1.5):
     """SiLU times beta, larger beta for shallower networks; the paper uses 1 to 2 and fixes no default."""
     return beta * (x * sigmoid(x))
@@ -66,7 +71,14 @@ def hardswish(x):
     return x * clip(x + 3, 0, 6) / 6
 
 
-@define(cite="chieng2018flatten", params={"T": Param(note="the paper takes -0.20")})
+@define(
+    cite="chieng2018flatten",
+    params={"T": Param(note="the paper takes -0.20")},
+    aliases=(
+        "flatted_t_swish",
+        "fts",
+    ),
+)
 def flatten_t_swish(x, T=-0.2):
     """SiLU on the right, flat on the left, all lowered by T; jumps in slope at zero."""
     return where(x > 0, x * sigmoid(x), 0.0) + T
@@ -90,7 +102,7 @@ def aptx(x, alpha=1.0, beta=1.0, gamma=0.5):
     return gamma * (x * ((alpha - 1) + 2 * sigmoid(2 * beta * x)))
 
 
-@define(cite="horuz2025resurrection", params={"alpha": Param(low=0.0)})
+@define(cite="horuz2025resurrection", params={"alpha": Param(low=0.0)}, aliases=("sugar_bsilu",))
 def bsilu(x, alpha=1.67):
     """Bounded SiLU, (x + alpha) sigmoid(x) - alpha/2; SUGAR lends its slope to the rectifier."""
     return x * sigmoid(x) + alpha / 2 * tanh(x / 2)
@@ -122,6 +134,12 @@ def gelu_tanh(x):
 def quick_gelu(x):
     """GELU's logistic approximation, at most 0.0203 away; used by CLIP."""
     return x * sigmoid(1.702 * x)
+
+
+@define(cite="kunc2024three", same_as="gelu_tanh")
+def sielu(x):
+    """The input times sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)): GELU's tanh approximation, published again."""
+    return x * sigmoid(2 * sqrt(2 / pi) * (x + 0.044715 * x**3))
 
 
 @define(cite="yu2019symmetrical", params={"alpha": Param(low=0.0)})
@@ -156,6 +174,24 @@ def lalu(x):
 def pflu(x):
     """x/2 (1 + x/sqrt(1 + x^2)): an algebraic gate, decays like 1/x on the left."""
     return x * sigmoid(2 * asinh(x))  # with x = sinh(t), (1 + tanh(t))/2
+
+
+@define(cite="abdool2023swim", params={"k": Param(low=-1.0, high=1.0, closed=True)})
+def swim(x, k=0.5):
+    """PFLU with its gate narrowed by k, from locomotion control; the whole gate, k = 1, is PFLU."""
+    return x * (1 + k * isru(x)) / 2
+
+
+@define(
+    cite="huo2025ulu",
+    params={
+        "alpha1": Param(low=0.0, note="left; default not confirmed from the paper; AULU learns the root"),
+        "alpha2": Param(low=0.0, note="right; default not confirmed from the paper; AULU learns the root"),
+    },
+)
+def ulu(x, alpha1=0.25, alpha2=4.0):
+    """Swish with one sharpness for each side of zero, so that negative inputs fade slowly."""
+    return x * sigmoid(2 * where(x < 0, alpha1, alpha2) * x)  # (1 + tanh(a x))/2 = sigmoid(2 a x)
 
 
 @define(cite="das2025gompertz", aliases=("expexpish",))
@@ -225,3 +261,17 @@ def lisht(x):
 def eis2(x):
     """Softplus times x/sqrt(1 + x^2)."""
     return softplus(x) * isru(x)
+
+
+@define(
+    cite="biswas2020eis",
+    params={
+        "delta": Param(low=0.0, note="no pole while delta theta > 1/e"),
+        "theta": Param(low=0.0),
+    },
+)
+def eis1(x, delta=1.16, theta=1.0):
+    """Softplus times x/(x + delta exp(-theta x)), the best of the EIS family in its source."""
+    # right: divided through by x; left: both sides times exp(theta x)
+    right = softplus(x) / (1 + delta * exp(-theta * x) / x)
+    return where(x > 1, right, x * softplus(x) * exp(theta * x) / (x * exp(theta * x) + delta))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from ogive import ops
 from ogive.activation import Param, define
-from ogive.ops import cos, sin, tanh
+from ogive.ops import cos, exp, sin, tanh
+
+# pi in two parts of 40 bits each: a product of either with an input of up to 13 bits is exact in double
+PI_HIGH = 863554413089 * 2.0**-38
+PI_LOW = 899869673868 * 2.0**-79
 
 
 @define(cite=("lapedes1987nonlinear", "parascandolo2017taming"), aliases=("sin",))
@@ -19,15 +23,41 @@ def siren(x, omega=30.0):
     return sin(omega * x)
 
 
+@define(cite="kunc2024three")
+def sine_pi(x):
+    """sin(pi x): a sine with period 2, zero at the integers."""
+    # pi x rounded is off by a whole period for large x; the sum of two angles is not, for 16-bit inputs
+    return sin(PI_HIGH * x) * cos(PI_LOW * x) + cos(PI_HIGH * x) * sin(PI_LOW * x)
+
+
+@define(cite="kunc2024three", params={"a": Param()})
+def scaled_shifted_sine(x, a=1.0):
+    """A sine between -0.2 and 0.8."""
+    return 0.5 * sin(a * x) + 0.3
+
+
 @define(cite="kunc2024three", aliases=("cos",))
 def cosine(x):
     """The plain cosine, as in random Fourier features."""
     return cos(x)
 
 
+@define(cite="kunc2024three", aliases=("versine",))
+def cosine_one_minus(x):
+    """1 - cos(x): the cosine turned over so that it is zero at zero and never negative."""
+    return 2 * sin(x / 2) ** 2
+
+
+@define(cite="kunc2024three")
+def exp_cos(x):
+    """exp(cos(x)), a periodic bump between 1/e and e, the density of a circular normal distribution but for scale."""
+    return exp(cos(x))
+
+
 @define(
     cite="ziyin2020neural",
     params={"a": Param(low=0.0, share="channel", decay=False, note="frequency; audio models store its logarithm")},
+    aliases=("snake_ada",),
 )
 def snake(x, a=1.0):
     """x + sin^2(a x)/a: never decreasing, with a periodic slope, so that it extrapolates periodic signals."""
@@ -72,7 +102,11 @@ def sinc(x):
     return ops.sinc(x)
 
 
-@define(cite="zhao2023pinnsformer", params={"a": Param(), "b": Param()})
+@define(
+    cite="zhao2023pinnsformer",
+    aliases=("wave_pinnsformer", "sin_plus_cos", "sincos"),
+    params={"a": Param(), "b": Param()},
+)
 def wave(x, a=1.0, b=1.0):
     """a sin(x) + b cos(x), the learnable wave of PINNsFormer."""
     return a * sin(x) + b * cos(x)

@@ -55,7 +55,7 @@ def thresholded_relu(x, theta=1.0):
     return where(x > theta, x, 0.0)
 
 
-@define(cite="paszke2019pytorch", same_as="relu")
+@define(cite="paszke2019pytorch", aliases=("threshold_value",), same_as="relu")
 def threshold(x, threshold=0.0, value=0.0):
     """torch.nn.Threshold: inputs above the threshold pass, the others become the given value."""
     return where(x > threshold, x, value)
@@ -71,6 +71,7 @@ def threshold(x, threshold=0.0, value=0.0):
             note="sparse autoencoders learn log(theta), from theta = 0.001",
         )
     },
+    aliases=("jumprelu",),
 )
 def jump_relu(x, theta=0.1):
     """Zero up to theta, the identity above. To learn theta, whose slope is zero, takes a kernel estimate."""

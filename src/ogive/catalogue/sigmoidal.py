@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 from ogive import ops
 from ogive.activation import Param, define
 from ogive.ops import atan, clip, exp, expm1, sqrt, where
 
 
-@define(cite=("berkson1944application", "rumelhart1986learning"), aliases=("logistic",))
+@define(cite=("berkson1944application", "rumelhart1986learning"), aliases=("logistic", "logsig"))
 def sigmoid(x):
     """The logistic function, a probability from a log-odds."""
     return ops.sigmoid(x)
 
 
-@define(cite="lecun1998efficient")
+@define(cite="lecun1998efficient", aliases=("tansig",))
 def tanh(x):
     """Hyperbolic tangent: the logistic function centred at zero, with slope 1 there."""
     return ops.tanh(x)
@@ -55,7 +57,7 @@ def arctan(x):
     return atan(x)
 
 
-@define(cite="bergstra2009quadratic")
+@define(cite="bergstra2009quadratic", aliases=("elliotsig",))
 def softsign(x):
     """x/(1 + |x|): a sigmoid curve with tails that decay like 1/x."""
     return ops.softsign(x)
@@ -80,7 +82,7 @@ def rootsig(x, a=1.0):
     return ops.tanh(ops.asinh(a * x) / 2)
 
 
-@define(cite="kunc2024three")
+@define(cite="kunc2024three", aliases=("erf_activation",))
 def erf(x):
     """The error function: tanh's shape with Gaussian tails."""
     return ops.erf(x)
@@ -92,7 +94,7 @@ def probit(x):
     return ops.Phi(x)
 
 
-@define(cite="ma2022mega")
+@define(cite="ma2022mega", aliases=("laplace_mega",))
 def laplace(x, mu=0.5**0.5, sigma=(4 * ops.pi) ** -0.5):
     """Mega attention's bounded stand-in for a squared rectifier. transformers rounds both constants."""
     return ops.Phi((x - mu) / sigma)
@@ -176,3 +178,62 @@ def smoothstep(x, gamma=1.0):
 def cosine_squasher(x):
     """Half a wave from 0 to 1 between -pi/2 and pi/2, from an early proof of universal approximation."""
     return where(x >= ops.pi / 2, 1.0, where(x > -ops.pi / 2, (1 + ops.sin(x)) / 2, 0.0))
+
+
+@define(cite="xu2016revise", aliases=("ssigmoid",))
+def scaled_sigmoid(x):
+    """4 sigmoid(x) - 2: the logistic function scaled to slope 1 and value 0 at zero, which is 2 tanh(x/2)."""
+    return 2 * ops.tanh(x / 2)
+
+
+@define(cite="kunc2024three", aliases=("sss",), params={"a": Param(note="steepness"), "b": Param(note="the middle")})
+def shifted_scaled_sigmoid(x, a=0.02, b=600.0):
+    """A logistic curve with its middle at b, for inputs that were never standardised; one library has a = 1, b = 0."""
+    return ops.sigmoid(a * (x - b))
+
+
+@define(
+    cite="han1995influence",
+    aliases=("vsf",),
+    params={"a": Param(low=0.0), "b": Param(low=0.0), "c": Param()},
+    same_as="sigmoid",
+)
+def variant_sigmoid(x, a=1.0, b=1.0, c=0.0):
+    """Logistic function with height, steepness and offset, the family of tempered_sigmoid 25 years before it."""
+    return a * ops.sigmoid(b * x) - c
+
+
+@define(cite="lecun1998efficient", params={"a": Param(low=0.0, closed=True, note="small")})
+def lecun_tanh_twist(x, a=0.01):
+    """The scaled tanh of LeCun plus a small linear term, which avoids flat spots."""
+    return 1.7159 * ops.tanh(2 * x / 3) + a * x
+
+
+@define(cite=("sivri2022multiclass", "kunc2024three"), aliases=("arctangr",))
+def arctan_gr(x):
+    """Arctangent over (1 + sqrt 2)/2, as the survey of Kunc and Kléma has it; a golden ratio would have sqrt 5."""
+    return atan(x) / ((1 + 2**0.5) / 2)
+
+
+@define(cite="kunc2024three", aliases=("scaled_arctan",))
+def arctan_unit(x):
+    """Arctangent scaled to the range (-1, 1) and to slope 1 at zero."""
+    return 2 / ops.pi * atan(ops.pi / 2 * x)
+
+
+@define(cite="kocak2021new")
+def sinc_sigmoid(x):
+    """sin(u)/u of the logistic function u: decreases from 1 to 0.84 only."""
+    return ops.sinc(ops.sigmoid(x))
+
+
+@define(cite="kunc2024three")
+def new_sigmoid(x):
+    """sinh(x) over the root of cosh(2x), a sigmoid curve between -0.71 and 0.71."""
+    return ops.isru(ops.tanh(x))  # with t = tanh(x) it is t/sqrt(1 + t^2), where nothing overflows
+
+
+@define(cite="kunc2024three", aliases=("root2_sigmoid",))
+def root2sigmoid(x):
+    """new_sigmoid to the base root two and a third as high: between -1/4 and 1/4."""
+    return ops.isru(ops.tanh(math.log(2) / 2 * x)) / 8**0.5

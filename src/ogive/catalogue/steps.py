@@ -1,4 +1,4 @@
-"""Steps and spikes: forward maps that are flat, or flat in half, with a declared surrogate derivative.
+"""Signs, windows and rectifiers whose training slope is declared, as in binary networks.
 
 The surrogate is part of the definition; it is not the derivative of the forward map and is never derived.
 """
@@ -6,7 +6,7 @@ The surrogate is part of the definition; it is not the derivative of the forward
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import clip, exp, maximum, pi, relu, sech2, sigmoid, sqrt, tanh, where
+from ogive.ops import clip, cos, maximum, pi, relu, sech2, sigmoid, sin, tanh, where
 
 # Binary networks take sign(0) = 1, so that every output is a bit; torch.sign(0) is 0.
 
@@ -49,22 +49,6 @@ def ede_sign(x, k=1.0, t=1.0):
     return where(x >= 0, 1.0, -1.0)
 
 
-@define(cite="bengio2013estimating", backward=lambda x: 1.0)
-def round_ste(x):
-    """Rounding, ties to even, with slope 1: the workhorse of quantisation-aware training."""
-    return round(x)
-
-
-@define(
-    cite="zhou2016dorefa",
-    params={"levels": Param(low=0.0, note="2^k - 1 for k bits")},
-    backward=lambda x, levels: where(x >= 0, where(x <= 1, 1.0, 0.0), 0.0),
-)
-def dorefa(x, levels=3.0):
-    """DoReFa's activation quantiser: clips to [0, 1], rounds to a grid, straight-through inside."""
-    return round(clip(x, 0, 1) * levels) / levels
-
-
 @define(
     cite="kimhi2024hysteresis",
     params={"alpha": Param(low=0.0, closed=True)},
@@ -87,85 +71,86 @@ def sugar(x, alpha=1.67):
     return relu(x)
 
 
-@define(cite="mcculloch1943logical", aliases=("step", "binary_step"))
+@define(cite="mcculloch1943logical", aliases=("step", "binary_step", "hardlim"))
 def heaviside(x):
     """1 for x >= 0, else 0; its derivative is zero everywhere. snnTorch takes 0 at zero."""
     return where(x >= 0, 1.0, 0.0)
 
 
-@define(
-    cite="zenke2018superspike",
-    aliases=("superspike",),
-    params={"k": Param(low=0.0)},
-    backward=lambda x, k: (1 + k * abs(x)) ** -2,
-    same_as="heaviside",
-)
-def spike_fast_sigmoid(x, k=25.0):
-    """A spike with slope 1/(1 + k|x|)^2; k = 25 as in snnTorch, not normalised to unit area."""
-    return where(x >= 0, 1.0, 0.0)
+@define(cite="kunc2024three", params={"a": Param(), "b": Param(note="above a")})
+def binary_window(x, a=0.0, b=1.0):
+    """1 from a to b, ends included, else 0; its derivative is zero everywhere."""
+    return where(x >= a, where(x <= b, 1.0, 0.0), 0.0)
+
+
+@define(cite="widrow1960adaptive", aliases=("hardlims",), same_as="sign")
+def bipolar_step(x):
+    """1 for x >= 0, else -1, with its true derivative zero: the output of an ADALINE."""
+    return where(x >= 0, 1.0, -1.0)
+
+
+@define(cite="bengio2013estimating", backward=lambda x: 1.0, same_as="sign")
+def sign_identity_ste(x):
+    """Sign with slope 1 everywhere, the plain straight-through estimator."""
+    return where(x >= 0, 1.0, -1.0)
 
 
 @define(
-    cite=("fang2021incorporating", "fang2023spikingjelly"),
-    params={"alpha": Param(low=0.0)},
-    backward=lambda x, alpha: alpha / 2 / (1 + (pi / 2 * alpha * x) ** 2),
-    same_as="heaviside",
+    cite="wu2023estimator",
+    aliases=("reste",),
+    params={
+        "o": Param(low=0.0, note="1 in the beginning, grows to 3 during training"),
+        "t": Param(low=0.1, note="no slope beyond"),
+    },
+    backward=lambda x, o, t: where(
+        abs(x) > t, 0.0, where(abs(x) > 0.1, maximum(abs(x), 0.1) ** (1 / o - 1) / o, 0.1 ** (1 / o - 1))
+    ),
+    same_as="sign",
 )
-def spike_atan(x, alpha=2.0):
-    """A spike with the slope of an arctangent, the default of many deep spiking networks."""
-    return where(x >= 0, 1.0, 0.0)
+def reste_sign(x, o=3.0, t=1.5):
+    """Sign with the slope of the o-th root, replaced by a secant where |x| <= 0.1 and cut off at t."""
+    return where(x >= 0, 1.0, -1.0)
 
 
 @define(
-    cite=("neftci2019surrogate", "fang2023spikingjelly"),
-    params={"alpha": Param(low=0.0)},
-    backward=lambda x, alpha: alpha / 4 * sech2(alpha * x / 2),
-    same_as="heaviside",
+    cite="lin2020rotated",
+    aliases=("rbnn",),
+    params={
+        "k": Param(low=0.0, note="max(1/t, 1) in the source"),
+        "t": Param(low=0.0, note="grows from 0.01 to 10 during training"),
+    },
+    backward=lambda x, k, t: k * maximum(2**0.5 * t - t**2 * abs(x), 0.0),
+    same_as="sign",
 )
-def spike_sigmoid(x, alpha=4.0):
-    """A spike with the slope of sigmoid(alpha x)."""
-    return where(x >= 0, 1.0, 0.0)
+def rbnn_sign(x, k=1.0, t=1.0):
+    """Sign with a triangular slope that is sharpened over training, from Rotated Binary Neural Networks."""
+    return where(x >= 0, 1.0, -1.0)
 
 
 @define(
-    cite=("bellec2018long", "fang2023spikingjelly"),
-    params={"alpha": Param(low=0.0)},
-    backward=lambda x, alpha: maximum(alpha - alpha**2 * abs(x), 0.0),
-    same_as="heaviside",
+    cite="xu2021learning",
+    params={"omega": Param(low=0.0)},
+    backward=lambda x, omega: 4 * omega / pi * sum(cos(i * omega * x) for i in (1, 3, 5, 7, 9, 11)),
+    same_as="sign",
 )
-def spike_triangle(x, alpha=1.0):
-    """A spike with a triangular slope of unit area. snnTorch's Triangular has a flipped sign."""
-    return where(x >= 0, 1.0, 0.0)
+def fda_sign(x, omega=1.0):
+    """Sign with the slope of the first six terms of the Fourier series of a square wave."""
+    return where(x >= 0, 1.0, -1.0)
 
 
 @define(
-    cite=("wu2018spatio", "fang2023spikingjelly"),
-    params={"alpha": Param(low=0.0)},
-    backward=lambda x, alpha: where(abs(x) < 1 / (2 * alpha), alpha, 0.0),
-    same_as="heaviside",
+    cite="vargas2024biper",
+    aliases=("biper",),
+    params={"omega": Param(low=0.0)},
+    backward=lambda x, omega: omega * cos(omega * x),
 )
-def spike_rect(x, alpha=1.0):
-    """A spike with a rectangular slope of unit area."""
-    return where(x >= 0, 1.0, 0.0)
+def biper_sign(x, omega=20.0):
+    """Square wave, the sign of a sine, trained with the slope of that sine; binarises latent weights."""
+    # Beyond 1e15 neighbouring double numbers lie a period apart and there is no wave left to sample.
+    return where(sin(omega * clip(x, -1e15, 1e15)) >= 0, 1.0, -1.0)
 
 
-@define(
-    cite="fang2023spikingjelly",
-    params={"alpha": Param(low=0.0)},
-    backward=lambda x, alpha: alpha / sqrt(pi) * exp(-((alpha * x) ** 2)),
-    same_as="heaviside",
-)
-def spike_erf(x, alpha=2.0):
-    """A spike with a Gaussian slope of unit area."""
-    return where(x >= 0, 1.0, 0.0)
-
-
-@define(
-    cite=("shrestha2018slayer", "fang2023spikingjelly"),
-    params={"alpha": Param(low=0.0)},
-    backward=lambda x, alpha: alpha / 2 * exp(-alpha * abs(x)),
-    same_as="heaviside",
-)
-def spike_exponential(x, alpha=1.0):
-    """A spike with a two-sided exponential slope of unit area."""
-    return where(x >= 0, 1.0, 0.0)
+@define(cite="li2016ternary", backward=lambda x, d: 1.0, params={"d": Param(low=0.0)})
+def ternary_step(x, d=0.5):
+    """-1, 0 or 1 with a dead zone of half-width d, slope 1 in training; weights and spikes of three values."""
+    return where(x > d, 1.0, where(x < -d, -1.0, 0.0))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ogive.derive.candidates import table
-from ogive.derive.explain import TOLERANCE, Explanation, Fits, identical, other_parameters, rescaled, straight
+from ogive.derive.explain import TOLERANCE, Fits, by_tree, identical, other_parameters, rescaled, straight
+from ogive.derive.explanation import Explanation, written_alike
 from ogive.derive.fit import Transform
-from ogive.derive.target import Target, gap
+from ogive.derive.jumps import by_jumps
+from ogive.derive.target import NEAR, Target
 from ogive.errors import ParameterError
 from ogive.expr import number_text
 from ogive.lookup import get
@@ -35,6 +37,11 @@ class Match:
     cited: str
 
     @property
+    def exact(self) -> bool:
+        """Whether it is the function (to ``tol``), not one that comes near."""
+        return self.kind != "near"
+
+    @property
     def text(self) -> str:
         """As a sentence would say it: ``swish with beta = 1.5 (Ramachandran et al. 2017)``."""
         said = self.name
@@ -46,7 +53,8 @@ class Match:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, ready for JSON."""
-        return {"name": self.name, "kind": self.kind, "parameters": dict(self.parameters), "gap": self.gap,
+        return {"name": self.name, "kind": self.kind, "exact": self.exact,
+                "parameters": dict(self.parameters), "gap": self.gap,
                 "transform": dict(vars(self.transform)), "cited": self.cited, "text": self.text}  # fmt: skip
 
 
@@ -60,12 +68,12 @@ class Found:
     @property
     def best(self) -> Match | None:
         """The simplest explanation, None when the function is not in the catalogue."""
-        return self.matches[0] if self.matches and self.matches[0].kind != "near" else None
+        return self.matches[0] if self.matches and self.matches[0].exact else None
 
     @property
     def near(self) -> tuple[Match, ...]:
         """The entries that come nearest without being the function."""
-        return tuple(m for m in self.matches if m.kind == "near")
+        return tuple(m for m in self.matches if not m.exact)
 
     def __bool__(self) -> bool:
         return self.best is not None
@@ -73,7 +81,7 @@ class Found:
     def __repr__(self) -> str:
         if self.best is not None:
             lines = [f"{self.target}: published as {self.best.text}"]
-            lines += [f"  also {m.text}" for m in self.matches[1:] if m.kind != "near"]
+            lines += [f"  also {m.text}" for m in self.matches[1:] if m.exact]
         else:
             lines = [f"{self.target}: not in the catalogue"]
         lines += [f"  near {m.text}, at most {m.gap:.2g} away for |x| <= 8" for m in self.near]
@@ -97,8 +105,8 @@ def find(spec: Any, *, tol: float = TOLERANCE, k: int = 5) -> Found:
 
     >>> find("x * sigmoid(1.5 * x)").best.parameters
     {'beta': 1.5}
-    >>> find("x * sin(exp(-x * x))")  # doctest: +ELLIPSIS
-    x*sin(exp(-x*x)): not in the catalogue...
+    >>> find("x*tanh(exp(x))*sigmoid(-x)")  # doctest: +ELLIPSIS
+    x*tanh(exp(x))*sigmoid(-x): not in the catalogue...
     """
     if isinstance(k, bool) or not isinstance(k, int) or k < 1:
         raise ParameterError(f"find: k={k!r}; it takes a whole number from 1")
@@ -111,29 +119,61 @@ def find(spec: Any, *, tol: float = TOLERANCE, k: int = 5) -> Found:
     found = [_match(e, "identical") for e in same]
     nearby: list[Explanation] = []
     if not found and target.fittable:
-        line = straight(target, tol)
-        fits = Fits((line,), ()) if line else other_parameters(target, tol)
-        told = list(fits.exact)
-        if not line and (not told or told[0].complexity > 1):
-            told += rescaled(target, tol)
-        told.sort(key=lambda e: e.rank)
+        told, nearby = _explained(target, tol)
         first = {e.name: e for e in reversed(told)}  # one explanation per entry, the simplest
         found = [_match(e, KINDS[2] if e.how.changed else KINDS[1]) for e in told if first[e.name] is e]
-        nearby += fits.near
     names = {m.name for m in found}
     near: dict[str, Explanation] = {}
-    for e in sorted([*nearby, *_defaults(target)], key=lambda e: e.gap):
-        if e.name not in names and e.gap < math.inf:
-            near.setdefault(e.name, e)
+    if len(found) < k:
+        for e in sorted([*nearby, *_defaults(target)], key=lambda e: e.gap):
+            if e.name not in names and e.gap < math.inf:
+                near.setdefault(e.name, e)
+            if len(near) + len(found) >= k:
+                break
     found += [_match(e, "near") for e in near.values()]
     return Found(target.label, tuple(found[:k]))
 
 
-def _defaults(target: Target) -> Iterable[Explanation]:
+def _explained(target: Target, tol: float) -> tuple[list[Explanation], list[Explanation]]:
+    """Explanations with parameters, scalings or both, the simplest first; and near fits."""
+    line = straight(target, tol)
+    if line is not None:
+        return [line], []
+    told = by_tree(target, tol)
+    near: list[Explanation] = []
+    if not any(e.complexity == 1 for e in told):
+        jumps = target.jumps()
+        if len(jumps):
+            told += by_jumps(target, jumps, tol)
+        if not told or not len(jumps):
+            for fits in _stages(target, tol, told):
+                told += fits.exact
+                near += fits.near
+                if any(e.complexity == 1 for e in told):
+                    break
+    told += [twin for e in tuple(told) for twin in written_alike(e)]
+    return sorted(told, key=lambda e: e.rank), near
+
+
+def _stages(target: Target, tol: float, told: list[Explanation]) -> Iterator[Fits]:
+    """The searches by fitting, little effort on the likely ones first; it ends where something is told."""
+    yield other_parameters(target, tol, 0, told)
+    yield rescaled(target, tol, 0, False)
+    if not told:
+        yield other_parameters(target, tol, 1)
+        yield rescaled(target, tol, 1, False)
+    if not told:
+        yield rescaled(target, tol, 2, True)
+
+
+def _defaults(target: Target) -> list[Explanation]:
     """Every entry as published, with its distance; of those that are one function, the first."""
-    for row in table():
-        if row.act.same_as is None:
-            yield Explanation(row, {}, Transform(), gap(target.check, row.check))
+    t = table()
+    with np.errstate(all="ignore"):
+        far = np.abs(t.check - target.check)[:, : len(NEAR)].max(1)
+    far = np.nan_to_num(far, nan=math.inf)
+    standing = [i for i in np.argsort(far) if t.first[i] == i][:24]
+    return [Explanation(t.rows[i], {}, Transform(), float(far[i])) for i in standing]
 
 
 def _match(e: Explanation, kind: str) -> Match:

@@ -67,7 +67,8 @@ class Model:
 
     def __init__(self, act: Activation) -> None:
         self.act = act
-        self.names = tuple(act.defaults)
+        free = act.expr.variables()  # a surrogate derivative may have parameters that the value has not
+        self.names = tuple(k for k in act.defaults if k in free)
         self.defaults = np.array([act.defaults[k] for k in self.names])
         bounds = [(act.params[k].low, act.params[k].high, act.params[k].closed) for k in self.names]
         margin = [0.0 if closed else 1e-9 for _, _, closed in bounds]
@@ -77,15 +78,15 @@ class Model:
 
     def values(self, x: Array, theta: Array) -> Array:
         """``f(a x + b)`` for every row of ``theta``: the parameters, then a and b."""
-        theta = np.minimum(np.maximum(theta, self.low), self.high)
-        inner = theta[:, -2:-1] * x[None, :] + theta[:, -1:]
-        fixed = [torch.from_numpy(np.ascontiguousarray(theta[:, i : i + 1])) for i in range(len(self.names))]
-        y = self.program.run([torch.from_numpy(inner), *fixed], torch.float64)
+        theta = torch.from_numpy(np.minimum(np.maximum(theta, self.low), self.high))
+        inner = theta[:, -2:-1] * torch.from_numpy(x) + theta[:, -1:]
+        fixed = [theta[:, i : i + 1] for i in range(len(self.names))]
+        y = self.program.run_steps([inner, *fixed], torch.float64)  # the cures for x = inf and NaN are not needed
         return np.asarray(y.expand(inner.shape).numpy())
 
     def at(self, x: Array, params: Mapping[str, float], how: Transform = PLAIN) -> Array:
         """``c f(a x + b) + d x + e`` with these parameters."""
-        theta = np.array([[*(params.get(k, v) for k, v in self.act.defaults.items()), how.a, how.b]])
+        theta = np.array([[*(params.get(k, v) for k, v in zip(self.names, self.defaults)), how.a, how.b]])
         y = self.values(x, theta)[0]
         return y if how.changed == 0 else how.c * y + how.d * x + how.e
 
@@ -155,40 +156,70 @@ class Problem:
         return Transform(c=c, d=d, e=float(got[0]) if got else 0.0)
 
 
+class Descent:
+    """A search for the best theta by Levenberg-Marquardt steps from every row of ``starts``; only the columns
+    ``free`` move."""
+
+    def __init__(self, model: Model, problem: Problem, starts: Array, free: Sequence[int]) -> None:
+        self.model, self.problem, self.cols = model, problem, np.array(free, dtype=int)
+        self.theta = np.minimum(np.maximum(starts, model.low), model.high)
+        self.r, self.jac, self.cost = _look(model, problem, self.theta, self.cols)
+        self.damping = np.full(len(self.theta), 1e-3)
+        self.best = float(self.cost.min())
+
+    @property
+    def residual(self) -> float:
+        """Root mean square of the best row."""
+        return math.sqrt(self.best / len(self.problem.x))
+
+    def run(self, rounds: int) -> Descent:
+        """Take up to ``rounds`` steps, fewer when the fit is exact or creeps."""
+        low, high, eye = self.model.low[self.cols], self.model.high[self.cols], np.eye(len(self.cols))
+        floor, stalled = 1e-29 * len(self.problem.x), 0
+        for _ in range(rounds if len(self.cols) else 0):
+            if self.best < floor or stalled >= 4:
+                break
+            normal = self.jac @ self.jac.transpose(0, 2, 1)
+            diagonal = np.einsum("sjj->sj", normal)
+            extra = self.damping[:, None] * diagonal + 1e-14 * (1.0 + diagonal.max(1, keepdims=True))
+            step = -np.linalg.solve(normal + extra[:, :, None] * eye, self.jac @ self.r[:, :, None])[:, :, 0]
+            trial = self.theta.copy()
+            here = trial[:, self.cols]
+            reach = 0.5 * (0.5 + np.abs(here))  # c*f(a*x + b) can be flat along a curve: no long jumps
+            trial[:, self.cols] = np.minimum(np.maximum(here + np.minimum(np.maximum(step, -reach), reach), low), high)
+            r, jac, cost = _look(self.model, self.problem, trial, self.cols)
+            better = cost < self.cost
+            if better.all():
+                self.theta, self.r, self.jac, self.cost = trial, r, jac, cost
+            else:
+                for kept, new in ((self.theta, trial), (self.r, r), (self.jac, jac), (self.cost, cost)):
+                    kept[better] = new[better]
+            self.damping = np.minimum(np.maximum(np.where(better, self.damping * 0.02, self.damping * 8.0), 1e-13), 1e6)
+            # An exact fit converges quadratically; a search that creeps is after a near one, good enough already.
+            least = float(self.cost.min())
+            stalled = stalled + 1 if least > 0.8 * self.best else 0
+            self.best = min(least, self.best)
+        return self
+
+    def alone(self) -> Descent:
+        """Go on with the best row only."""
+        best = int(np.argmin(self.cost))
+        for name in ("theta", "r", "jac", "cost", "damping"):
+            setattr(self, name, getattr(self, name)[best : best + 1])
+        return self
+
+    def fitted(self) -> Fitted:
+        """The best theta and its linear factors."""
+        best = int(np.argmin(self.cost))
+        v = self.model.values(self.problem.x, self.theta[best : best + 1])[0]
+        how = self.problem.factors(v) if np.isfinite(v).all() else Transform()
+        how = replace(how, a=float(self.theta[best, -2]), b=float(self.theta[best, -1]))
+        return Fitted(self.theta[best], how, self.residual)
+
+
 def minimise(model: Model, problem: Problem, starts: Array, free: Sequence[int], rounds: int) -> Fitted:
-    """The best theta found by ``rounds`` Levenberg-Marquardt steps from every row of ``starts``; only the
-    columns ``free`` move."""
-    p, cols = len(free), np.array(free, dtype=int)
-    theta = np.clip(np.array(starts), model.low, model.high)
-    r, jac, cost = _look(model, problem, theta, cols)
-    damping = np.full(len(theta), 1e-2)
-    floor = 1e-27 * len(problem.x)
-    best_cost, stalled = math.inf, 0
-    for _ in range(rounds if p else 0):
-        normal = np.einsum("sjn,skn->sjk", jac, jac)
-        gradient = np.einsum("sjn,sn->sj", jac, r)
-        diagonal = np.einsum("sjj->sj", normal)
-        diagonal += damping[:, None] * diagonal + 1e-14 * (1.0 + diagonal.max(1, keepdims=True))
-        step = -np.linalg.solve(normal, gradient[:, :, None])[:, :, 0]
-        trial = theta.copy()
-        reach = 0.5 * (0.5 + np.abs(trial[:, cols]))  # c*f(a*x + b) can be flat along a curve: no long jumps
-        trial[:, cols] += np.minimum(np.maximum(step, -reach), reach)
-        trial = np.clip(trial, model.low, model.high)
-        r2, jac2, cost2 = _look(model, problem, trial, cols)
-        better = cost2 < cost
-        theta[better], r[better], jac[better], cost[better] = trial[better], r2[better], jac2[better], cost2[better]
-        damping = np.where(better, damping * 0.05, damping * 8.0).clip(1e-12, 1e6)
-        # An exact fit converges quadratically; a search that creeps is after a near one, good enough already.
-        least = float(cost.min())
-        stalled = stalled + 1 if least > 0.8 * best_cost else 0
-        best_cost = min(least, best_cost)
-        if least < floor or stalled >= 4:
-            break
-    best = int(np.argmin(cost))
-    v = model.values(problem.x, theta[best : best + 1])[0]
-    how = problem.factors(v) if np.isfinite(v).all() else Transform()
-    how = replace(how, a=float(theta[best, -2]), b=float(theta[best, -1]))
-    return Fitted(theta[best], how, float(np.sqrt(cost[best] / len(problem.x))))
+    """The best theta found by ``rounds`` steps of a :class:`Descent`."""
+    return Descent(model, problem, starts, free).run(rounds).fitted()
 
 
 def _look(model: Model, problem: Problem, theta: Array, cols: NDArray[np.int_]) -> tuple[Array, Array, Array]:
@@ -197,12 +228,12 @@ def _look(model: Model, problem: Problem, theta: Array, cols: NDArray[np.int_]) 
     h = 1e-7 * (1.0 + np.abs(theta[:, cols]))
     h = np.where(theta[:, cols] + h > model.high[cols], -h, h)
     rows = np.repeat(theta[:, None, :], 1 + p, axis=1)
-    for j, col in enumerate(cols):
-        rows[:, 1 + j, col] += h[:, j]
+    rows[:, np.arange(1, 1 + p), cols] += h
     if problem.anchor is not None:
         rows[:, :, -1] = problem.anchor[1] - rows[:, :, -2] * problem.anchor[0]
         theta[:, -1] = rows[:, 0, -1]
     v = model.values(problem.x, rows.reshape(s * (1 + p), -1))
     r = problem.residuals(v).reshape(s, 1 + p, -1)
     jac = (r[:, 1:] - r[:, :1]) / h[:, :, None]
-    return r[:, 0].copy(), jac, (r[:, 0] ** 2).sum(1)
+    first = r[:, 0].copy()
+    return first, jac, (first * first).sum(1)

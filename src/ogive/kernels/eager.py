@@ -42,15 +42,7 @@ def _narrow(expr: Expr, data: str) -> bool:
             return False
         if n.op == "const" and abs(float(n.data)) > 128:  # type: ignore[arg-type]
             return False
-    # a parameter that rounds on the way in and once more in a product is still within one unit
-    return depth[expr] <= 2 and _arithmetic_depth(expr) <= 1
-
-
-def _arithmetic_depth(expr: Expr) -> int:
-    depth: dict[Expr, int] = {}
-    for n in expr.walk():
-        depth[n] = max((depth[a] for a in n.args), default=0) + (OPS[n.op].facts.rounds if n.args else 0)
-    return depth[expr]
+    return depth[expr] <= 1
 
 
 @dataclass(frozen=True)

@@ -166,6 +166,17 @@ def _sample(grid: Grid, per: int) -> np.ndarray:
     return np.concatenate([inside, ends, near, far], axis=1)
 
 
+def _beyond(grid: Grid) -> np.ndarray:
+    """Where a sample by segments is thin: densely over the outer two, and around every break point, between which
+    a formula may do anything (blends of width 0.01 at x = -10 are published)."""
+    rng = np.random.default_rng(11)
+    reach = grid.width * SEGMENTS / 2
+    out = reach * np.concatenate([1.0 + 7.0 * rng.random(1000), 8.0 * 2.0 ** (16.0 * rng.random(400))])
+    steps = grid.width * 2.0 ** -np.arange(0.5, 14.0, 0.5)
+    around = [k + np.concatenate([steps, -steps]) for k in grid.kinks]
+    return np.concatenate([out, -out, *around]).astype(np.float32)
+
+
 def _segment_of(grid: Grid, x: np.ndarray) -> np.ndarray:
     s = x.astype(np.float64) / grid.width
     k = (np.ceil(s) - 1 if grid.up else np.floor(s)) - grid.first
@@ -249,7 +260,7 @@ def _verified(
     coef, error = _polynomials(f, grid, degree, precision)
     coef = _ends(f, grid, coef)
     good = np.isfinite(error) | _outer()
-    x = _sample(grid, 160).ravel() if dtype == torch.float32 else _codes(dtype)
+    x = np.concatenate([_sample(grid, 160).ravel(), _beyond(grid)]) if dtype == torch.float32 else _codes(dtype)
     got = run(grid.struct(degree, coef, good), x).astype(np.float64)
     wide = x.astype(np.float64)
     with np.errstate(all="ignore"):
