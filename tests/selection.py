@@ -7,7 +7,7 @@ import pytest
 
 from ogive import catalogue
 from ogive.activation import Activation
-from ogive.check.store import certified
+from ogive.certify.store import certified
 
 _chosen: list[Activation] = []
 

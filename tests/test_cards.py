@@ -39,7 +39,7 @@ def test_layers_named_exist():
 
 def test_found_by_name_and_alias():
     assert card("softmax").kind == "vector" and known("softargmax") is card("softmax")
-    with pytest.raises(ogive.UnknownName, match="softmx.*softmax"):
+    with pytest.raises(ogive.UnknownName, match=r"softmx.*softmax"):
         card("softmx")
 
 

@@ -7,9 +7,9 @@ import torch
 
 from ogive import FormulaError, InputError, ops
 from ogive.activation import Activation
+from ogive.certify.accuracy import grid, measure
 from ogive.derive.exact import Oracle
 from ogive.expr import Expr, var
-from ogive.check.accuracy import grid, measure
 
 UNARY = [o for o in ops.OPS.values() if o.arity == 1]
 POSITIVE = {"sqrt", "log"}  # domain

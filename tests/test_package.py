@@ -25,7 +25,7 @@ LAYERS = [
     {"catalogue", "lookup", "references", "plugins", "cards"},
     {"derive"},
     {"layers"},
-    {"adapters", "bench", "speed", "check"},
+    {"adapters", "bench", "speed", "certify"},
     {"gallery"},
     {"cli"},
 ]

@@ -42,9 +42,10 @@ _WHERE = {
     "emit": "ogive.derive.emit",
     "trace": "ogive.derive.trace",
     "smooth": "ogive.derive.smooth",
-    "check": "ogive.check.run",
+    "check": "ogive.certify.run",
     "card": "ogive.cards",
     "cards": "ogive.cards",
+    "relations": "ogive.derive.relations",
 }
 _MODULES = ("catalogue", "ops", "bench", "layers", "derive", "adapters")
 
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from ogive.activation import define as define
     from ogive.cards import card as card
     from ogive.cards import cards as cards
-    from ogive.check.run import check as check
+    from ogive.certify.run import check as check
     from ogive.derive.calculus import derivative as derivative
     from ogive.derive.describe import describe as describe
     from ogive.derive.emit import emit as emit
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from ogive.derive.latex import latex as latex
     from ogive.derive.limits import limits as limits
     from ogive.derive.plot import plot as plot
+    from ogive.derive.relations import relations as relations
     from ogive.derive.smooth import smooth as smooth
     from ogive.derive.trace import trace as trace
     from ogive.errors import FormulaError as FormulaError

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ogive.check.command import check
+from ogive.certify.command import check
 from ogive.derive.emit.command import emit
 from ogive.errors import OgiveError
+from ogive.gallery.command import gallery
 from ogive.speed.command import speed
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command()(speed)
 app.command()(check)
 app.command()(emit)
+app.command()(gallery)
 
 
 @app.callback()

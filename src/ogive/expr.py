@@ -299,7 +299,11 @@ def power(a: Expr, b: Expr) -> Expr:
 
 
 def where(cond: Expr, a: Expr, b: Expr) -> Expr:
-    """``a`` where ``cond`` holds, else ``b``."""
+    """``a`` where ``cond`` holds, else ``b``; decided at once between two constants."""
+    if cond.op in ("gt", "ge"):
+        u, v = (value_of(n) for n in cond.args)
+        if u is not None and v is not None:
+            return a if u > v or (u == v and cond.op == "ge") else b
     return a if a is b else Expr("where", (cond, a, b))
 
 

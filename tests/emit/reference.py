@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ogive.activation import Activation
-from ogive.check.accuracy import data_of
+from ogive.certify.accuracy import data_of
 from ogive.derive.calculus import derivative
 from ogive.diff import differentiate
 from ogive.kernels import Form

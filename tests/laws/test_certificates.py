@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ogive import catalogue
-from ogive.check import check
-from ogive.check.accuracy import SIXTEEN
-from ogive.check.certificate import ORDERS
-from ogive.check.run import OURS
-from ogive.check.store import certificate, certified, current, shipped
+from ogive.certify import check
+from ogive.certify.accuracy import SIXTEEN
+from ogive.certify.certificate import ORDERS
+from ogive.certify.run import OURS
+from ogive.certify.store import certificate, certified, current, shipped
 
 SCALAR = [e for e in catalogue.entries().values() if len(e.inputs) == 1]
 CHANGED = [e for e in SCALAR if not certified(e)]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ogive import define
-from ogive.check.accuracy import compare, every, grid, measure, sensitivity, truth
+from ogive.certify.accuracy import compare, every, grid, measure, sensitivity, truth
 from ogive.kernels import native
 from tests.entries import every_scalar_entry
 

@@ -6,7 +6,7 @@ from ogive.activation import Param, define
 from ogive.ops import Phi, abs, clip, relu, sigmoid, sqrt, where
 
 
-@define(cite="wu2020integer", aliases=("clipped_gelu",), same_as="gelu")
+@define(cite="wu2020integer", aliases=("clipped_gelu",))
 def gelu_10(x):
     """GELU clipped to [-10, 10], so that int8 quantisation keeps its negative values; it is GELU below 10."""
     return where(x > 10, 10.0, x * Phi(x))  # GELU(10) is 10 to 22 digits; the lower clip is never reached

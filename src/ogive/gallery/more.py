@@ -46,7 +46,7 @@ def relations(name: str) -> tuple[Any, ...]:
 
 def certificate(name: str) -> Any:
     """The stored certificate of the entry, or None."""
-    find = _member("ogive.check.certificates", "certificate")
+    find = _member("ogive.certify.store", "certificate")
     return find(name) if find else None
 
 

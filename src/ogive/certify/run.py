@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
-from ogive.check.accuracy import SIXTEEN, Truth, Worst, compare, derivatives, every, grid, sensitivity, truth
-from ogive.check.certificate import ORDERS, Certificate, Finding
-from ogive.check.digest import digest
-from ogive.check.subject import Subject, subject
-from ogive.check.why import why
+from ogive.certify.accuracy import SIXTEEN, Truth, Worst, compare, derivatives, every, grid, sensitivity, truth
+from ogive.certify.certificate import ORDERS, Certificate, Finding
+from ogive.certify.digest import digest
+from ogive.certify.subject import Subject, subject
+from ogive.certify.why import why
 from ogive.derive.limits import limits
 from ogive.errors import OgiveError, ParameterError
 from ogive.kernels import native
@@ -50,7 +50,7 @@ def check(spec: Any, *, points: int | None = None, ulp: float | None = None, tai
         raise ParameterError(f"check: ulp={ulp!r}; it takes a number above 0")
     what = subject(spec)
     if what.act is None:
-        from ogive.check.alone import alone
+        from ogive.certify.alone import alone
 
         return alone(what, points)
     bounds = dict(OURS if what.run is None else CODE)

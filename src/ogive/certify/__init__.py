@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ogive.check.certificate import Certificate, Finding
-from ogive.check.run import check
+from ogive.certify.certificate import Certificate, Finding
+from ogive.certify.run import check
 
 __all__ = ["Certificate", "Finding", "check"]

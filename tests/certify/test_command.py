@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import ogive
-from ogive.check import store
-from ogive.check.digest import digest
+from ogive.certify import store
+from ogive.certify.digest import digest
 from ogive.cli import app
 
 pytest.importorskip("flint")
@@ -39,7 +39,7 @@ def test_pass_and_fail_set_the_status(tmp_path, monkeypatch):
 
 def test_a_certificate_is_remembered_until_the_formula_changes(monkeypatch):
     act = ogive.get("softsign")
-    made = ogive.check.check(act, points=50)
+    made = ogive.check(act, points=50)
     store.remember(act, made)
     assert str(store.remembered(act)) == str(made)
     assert store.remembered(ogive.get("tanh")) is None
@@ -49,7 +49,7 @@ def test_a_certificate_is_remembered_until_the_formula_changes(monkeypatch):
 
 def test_a_damaged_file_is_made_anew(tmp_path):
     act = ogive.get("softsign")
-    store.remember(act, ogive.check.check(act, points=50))
+    store.remember(act, ogive.check(act, points=50))
     (path,) = (tmp_path / "cache" / "certificates").iterdir()
     path.write_text(path.read_text()[:100])
     assert store.remembered(act) is None
@@ -57,7 +57,7 @@ def test_a_damaged_file_is_made_anew(tmp_path):
 
 def test_rows_are_written_and_read_back(tmp_path):
     act = ogive.get("softsign")
-    made = ogive.check.check(act, points=50)
+    made = ogive.check(act, points=50)
     path = tmp_path / "certificates.tsv"
     store.write({"softsign": store.row(act, made, "f" * 16)}, path)
     name, kept = path.read_text().splitlines()[1].split("\t")[:2]

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import ogive
-from ogive.check import Certificate, check
-from ogive.check.store import read
+from ogive.certify import Certificate, check
+from ogive.certify.store import read
 
 pytest.importorskip("flint")
 

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from ogive.check.accuracy import Worst, derivatives, grid
-from ogive.check.certificate import ORDERS, Certificate, Finding
-from ogive.check.subject import Subject
+from ogive.certify.accuracy import Worst, derivatives, grid
+from ogive.certify.certificate import ORDERS, Certificate, Finding
+from ogive.certify.subject import Subject
 
 _DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64)
 _REACH = 100.0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ogive.activation import Activation
-    from ogive.check.certificate import Certificate
+    from ogive.certify.certificate import Certificate
 
 
 def check(
@@ -68,7 +68,7 @@ def _passed(made: dict[str, Certificate]) -> bool:
 def _each(
     specs: list[str], points: int | None, ulp: float | None, tails: bool, fresh: bool, console: Console
 ) -> Iterator[tuple[str, Certificate]]:
-    from ogive.check.run import check as run
+    from ogive.certify.run import check as run
 
     for spec in specs:
         plain = ":" not in spec and points is None and ulp is None and not tails
@@ -81,9 +81,9 @@ def _each(
 
 
 def _known(spec: str, fresh: bool) -> Certificate:
-    from ogive.check.run import check as run
-    from ogive.check.store import remember, remembered
-    from ogive.check.subject import subject
+    from ogive.certify.run import check as run
+    from ogive.certify.store import remember, remembered
+    from ogive.certify.subject import subject
 
     act = subject(spec).act
     assert act is not None
@@ -98,7 +98,7 @@ def _everything(fresh: bool, points: int | None, jobs: int | None, console: Cons
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ogive.catalogue import entries
-    from ogive.check.store import certificate, current
+    from ogive.certify.store import certificate, current
 
     scalar = {n: a for n, a in entries().items() if len(a.inputs) == 1}
     made = {}
@@ -132,7 +132,7 @@ def _one_thread() -> None:
 
 
 def _one(name: str, points: int | None, fresh: bool) -> Certificate:
-    from ogive.check.run import check as run
+    from ogive.certify.run import check as run
 
     return _known(name, fresh) if points is None else run(name, points=points)
 
@@ -154,8 +154,8 @@ def _summary(made: dict[str, Certificate], console: Console) -> None:
 def _keep(made: dict[str, Certificate], points: int | None, console: Console) -> None:
     import ogive.catalogue
     from ogive.catalogue import lookup
-    from ogive.check.digest import numerics
-    from ogive.check.store import row, shipped, write
+    from ogive.certify.digest import numerics
+    from ogive.certify.store import row, shipped, write
 
     if points is not None:
         raise InputError("--write keeps complete certificates; leave out --points")
@@ -168,6 +168,6 @@ def _keep(made: dict[str, Certificate], points: int | None, console: Console) ->
 
 
 def _same(old: Any, act: Activation) -> bool:
-    from ogive.check.digest import digest, numerics
+    from ogive.certify.digest import digest, numerics
 
     return old is not None and (old["digest"], old["numerics"]) == (digest(act), numerics())

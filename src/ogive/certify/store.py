@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import Any
 
 from ogive.activation import Activation
-from ogive.check.certificate import ORDERS, Certificate, Finding
-from ogive.check.digest import digest, numerics
+from ogive.certify.certificate import ORDERS, Certificate, Finding
+from ogive.certify.digest import digest, numerics
 from ogive.kernels.build import cache_dirs
 
 _DTYPES = ("bfloat16", "float16", "float32", "float64")
@@ -64,7 +64,7 @@ def current(act: Activation) -> bool:
 
 
 def _from_row(act: Activation, row: Mapping[str, str]) -> Certificate:
-    from ogive.check.run import OURS
+    from ogive.certify.run import OURS
 
     bounds = {str(d)[6:]: b for d, b in OURS.items()}
     reasons = act.exceptions
@@ -136,7 +136,8 @@ def read(data: Mapping[str, Any]) -> Certificate:
     numbers = {"units", "bound", "x", "got", "want"}
 
     def finding(d: Mapping[str, Any]) -> Finding:
-        return Finding(**{k: float(v) if k in numbers else v for k, v in d.items() if k in names})
+        known: dict[str, Any] = {k: float(v) if k in numbers else v for k, v in d.items() if k in names}
+        return Finding(**known)
 
     return Certificate(data["label"], data["formula"], data["reference"], data["digest"],
                        tuple(map(finding, data["findings"])), data["stable"], data["note"])  # fmt: skip

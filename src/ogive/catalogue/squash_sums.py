@@ -1,0 +1,135 @@
+"""Sums and powers of squashing curves, from a library of learnable experimental units."""
+
+from __future__ import annotations
+
+from ogive.activation import Param, define
+from ogive.ops import abs, asinh, atan, cos, exp, log, maximum, sigmoid, sign, sin, softplus, sqrt, tanh
+
+# Two squashing curves
+
+
+@define(
+    cite="tlupov2025actix",
+    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param()},
+)
+def optim_x_temporal(x, alpha=0.5, beta=1.0, gamma=0.5, delta=1.0):
+    """Half tanh, half logistic function: rises from -1/2 to 1."""
+    return alpha * tanh(beta * x) + gamma * sigmoid(delta * x)
+
+
+@define(
+    cite="tlupov2025actix",
+    aliases=("adaptive_bi_hyperbolic",),
+    params={"alpha": Param(low=0.0, high=1.0, closed=True), "beta": Param(), "gamma": Param()},
+)
+def bi_hyperbolic(x, alpha=0.5, beta=1.0, gamma=1.0):
+    """A blend of tanh and its cube: odd, from -1 to 1, slope 1/2 at zero."""
+    return alpha * tanh(beta * x) + (1 - alpha) * tanh(gamma * x) ** 3
+
+
+@define(
+    cite="tlupov2025actix",
+    aliases=("parametric_poly_tanh",),
+    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param()},
+)
+def poly_tanh(x, alpha=1.0, beta=1.0, gamma=0.0, delta=0.0):
+    """The tanh of a quadratic; by default tanh(x^2), a well with a flat rim."""
+    return alpha * tanh(beta * x**2 + gamma * x + delta)
+
+
+@define(
+    cite="tlupov2025actix",
+    aliases=("gaussian_tanh_harmonic_unit",),
+    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param(low=0.0), "lam": Param()},
+)
+def gaussian_tanh(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.0, lam=0.0):
+    """A tanh with a Gaussian bump on top at zero."""
+    return alpha * tanh(beta * x) + gamma * exp(-delta * (x - lam) ** 2)
+
+
+@define(
+    cite="tlupov2025actix",
+    aliases=("exponential_arctan",),
+    params={
+        "alpha": Param(),
+        "beta": Param(),
+        "gamma": Param(),
+        "delta": Param(),
+        "eps": Param(),
+        "zeta": Param(),
+    },
+)
+def exp_arctan(x, alpha=1.0, beta=1.0, gamma=0.5, delta=0.1, eps=0.3, zeta=1.0):
+    """An arctangent, a slow odd wave x exp(-|x|/10) and 0.3 of a logistic function."""
+    return alpha * atan(beta * x) + gamma * (x * exp(-abs(delta * x))) + eps * sigmoid(zeta * x)
+
+
+# Logarithms and roots
+
+
+@define(
+    cite="tlupov2025actix",
+    aliases=("adaptive_hyperbolic_logarithm",),
+    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param(low=0.0)},
+)
+def hyperbolic_logarithm(x, alpha=1.0, beta=1.0, gamma=1.0, delta=0.5):
+    """arcsinh(x) + log(1/2 + x^2): grows like log|x| on the left, 3 log x on the right."""
+    return alpha * asinh(beta * x) + gamma * log(delta + x**2)
+
+
+@define(
+    cite="tlupov2025actix",
+    params={"alpha": Param(), "beta": Param(), "gamma": Param()},
+)
+def root_softplus(x, alpha=1.0, beta=1.0, gamma=1.0):
+    """The identity plus the root of a softplus: x far left, x + sqrt(x) far right."""
+    return alpha * x + beta * sqrt(softplus(gamma * x))
+
+
+@define(cite="tlupov2025actix")
+def log_exponential(x):
+    """Odd, flatter than any power at zero, and x far away: sign(x) softplus(|x| - 1/|x|)."""
+    # below 1/800 the softplus is exp(-800) or less, which is no double; stopping there keeps 1/|x| finite
+    a = maximum(abs(x), 1 / 800)
+    return sign(x) * softplus(a - 1 / a)
+
+
+# Waves
+
+
+@define(
+    cite="tlupov2025actix",
+    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param(), "lam": Param()},
+)
+def gpo_soft(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.0, lam=0.0):
+    """Softplus plus a sine: a wave around zero on the left, around the identity on the right."""
+    return alpha * softplus(beta * x) + gamma * sin(delta * x + lam)
+
+
+@define(
+    cite="tlupov2025actix",
+    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param(), "lam": Param()},
+)
+def complex_harmonic(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.0, lam=0.0):
+    """A tanh plus a chirp, the sine of x^2, whose waves crowd as |x| grows."""
+    return alpha * tanh(beta * x) + gamma * sin(delta * x**2 + lam)
+
+
+@define(
+    cite="tlupov2025actix",
+    aliases=("generalized_harmonic_swish",),
+    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param()},
+)
+def harmonic_swish(x, alpha=1.0, beta=1.0, gamma=0.0, delta=1.0):
+    """Swish times a chirp, the sine of x^2."""
+    return alpha * (x * sigmoid(delta * x)) * sin(beta * x**2 + gamma)
+
+
+@define(
+    cite="tlupov2025actix",
+    aliases=("sigmoid_harmonic_linear_unit",),
+    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param(), "lam": Param()},
+)
+def shlu(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.0, lam=0.0):
+    """Swish plus a chirp, the cosine of x^2; 1 at zero."""
+    return alpha * (x * sigmoid(beta * x)) + gamma * cos(delta * x**2 + lam)
