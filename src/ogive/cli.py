@@ -139,17 +139,18 @@ def describe(
 
 @app.command()
 def find(
-    formula: Annotated[str, typer.Argument(help="A formula in x, or a name.")],
+    formula: Annotated[str, typer.Argument(help="A formula in x, a name, or pkg.module:callable.")],
     most: Annotated[int, typer.Option("-k", min=1, help="Matches to show.")] = 5,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Is this formula published, perhaps with other parameters, scaled or shifted?"""
     from json import dumps
 
+    from ogive.certify.subject import imported
     from ogive.derive.find import find as search
 
     with _one_line_errors():
-        found = search(formula, k=most)
+        found = search(imported(formula) if ":" in formula else formula, k=most)
     _print_sheet(dumps(found.to_dict(), indent=2, ensure_ascii=False) if json else repr(found), plain=True)
 
 

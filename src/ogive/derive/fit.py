@@ -78,9 +78,9 @@ class Model:
 
     def values(self, x: Array, theta: Array) -> Array:
         """``f(a x + b)`` for every row of ``theta``: the parameters, then a and b."""
-        theta = torch.from_numpy(np.minimum(np.maximum(theta, self.low), self.high))
-        inner = theta[:, -2:-1] * torch.from_numpy(x) + theta[:, -1:]
-        fixed = [theta[:, i : i + 1] for i in range(len(self.names))]
+        inside = torch.from_numpy(np.minimum(np.maximum(theta, self.low), self.high))
+        inner = inside[:, -2:-1] * torch.from_numpy(x) + inside[:, -1:]
+        fixed = [inside[:, i : i + 1] for i in range(len(self.names))]
         y = self.program.run_steps([inner, *fixed], torch.float64)  # the cures for x = inf and NaN are not needed
         return np.asarray(y.expand(inner.shape).numpy())
 
