@@ -25,6 +25,7 @@ KINDS = {
     "statistic": "uses statistics of its input",
     "conditional": "takes its parameters from elsewhere",
     "neuron": "is a whole neuron, weights included",
+    "interval": "is not defined on the whole real line",
 }
 
 

@@ -73,6 +73,23 @@ def references() -> MappingProxyType[str, Reference]:
     return MappingProxyType(read(file.read_text(encoding="utf-8")) if file.is_file() else {})
 
 
+def bibtex(key: str) -> str:
+    """The BibTeX of ``key`` as the catalogue has it, empty where it has none.
+
+    >>> bibtex("misra2019mish").splitlines()[0]
+    '@misc{misra2019mish,'
+    """
+    return _texts().get(key, "")
+
+
+@lru_cache(maxsize=1)
+def _texts() -> dict[str, str]:
+    text = (resources.files("ogive.catalogue") / "references.bib").read_text(encoding="utf-8")
+    parts = re.split(r"(?m)^(?=@)", text)
+    named = ((re.match(r"@\w+\s*\{\s*([^,\s]+)", part), part) for part in parts)
+    return {m[1]: re.sub(r"(?m)^%.*\n?", "", part).strip() for m, part in named if m}
+
+
 def cited(key: str) -> str:
     """The short form of ``key``, or ``key`` itself when references.bib lacks it (a formula of one's own)."""
     found = references().get(key)

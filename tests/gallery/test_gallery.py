@@ -14,7 +14,7 @@ from ogive.derive.calculus import derivative
 from ogive.derive.describe import describe
 from ogive.derive.mathml import mathml, of_latex
 from ogive.errors import FormulaError, InputError, UnknownName
-from ogive.gallery import build, javascript, more
+from ogive.gallery import build, javascript
 from ogive.gallery import page as pages
 from ogive.gallery.facts import record, shape
 from ogive.gallery.index import flags
@@ -24,6 +24,7 @@ from ogive.gallery.picture import picture
 from ogive.gallery.similarity import embed, signature
 from ogive.gallery.sliders import slider
 from ogive.ops import OPS
+from ogive.references import bibtex
 
 ENTRIES = sorted(catalogue.entries())
 SAMPLE = ("relu", "gelu", "swish", "tanh")
@@ -174,9 +175,9 @@ def test_a_page_holds_no_address_to_load_from_and_no_inline_code():
 
 
 def test_bibtex_is_the_catalogues_own_text():
-    text = more.bibtex("hendrycks2016gaussian")
+    text = bibtex("hendrycks2016gaussian")
     assert text.startswith("@") and text.endswith("}") and "Hendrycks" in text and text.count("@") == 1
-    assert more.bibtex("nobody1900nothing") == ""
+    assert bibtex("nobody1900nothing") == ""
 
 
 # The directory

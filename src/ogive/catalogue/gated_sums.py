@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import abs, atan, clip, exp, expm1, isru, log1p, maximum, minimum, relu, sigmoid, sin, softplus, tanh
+from ogive.ops import abs, atan, exp, expm1, isru, log1p, maximum, minimum, relu, sigmoid, sin, softplus, tanh
 
 # Swish and a squashing curve
 
@@ -115,11 +115,13 @@ def weibull_swish(x, alpha=1.0, beta=1.0, gamma=0.0, delta=1.0, lam=1.0, mu=1.0)
 @define(
     cite="tlupov2025actix",
     aliases=("parametric_logarithmic_swish",),
-    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param(low=0.0)},
+    params={"alpha": Param(), "beta": Param(low=0.0), "gamma": Param(), "delta": Param(low=0.0)},
 )
 def logarithmic_swish(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.0):
     """Swish plus log(1 + |x|): grows slowly on the left, a kink at zero."""
-    return alpha * (x * sigmoid(beta * x)) + gamma * log1p(delta * abs(x))
+    # below -800 the gate is no double, and a bounded factor keeps the product 0 at -inf beside the logarithm
+    u = beta * x
+    return alpha / beta * (maximum(u, -800) * sigmoid(u)) + gamma * log1p(delta * abs(x))
 
 
 @define(
@@ -247,12 +249,3 @@ def hyper_gaussian_gate(x, alpha=1.0, beta=1.0, gamma=1.0):
 def rational_swish(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.5, eps=0.3, zeta=1.0):
     """Swish over 1 + |x|^1.5, plus 0.3 of an arctangent: a hump on the right of a sigmoid."""
     return alpha * (x * sigmoid(beta * x) / (1 + abs(gamma * x) ** delta)) + eps * atan(zeta * x)
-
-
-@define(cite="tlupov2025actix", aliases=("elliptic_gaussian",), params={"m": Param(low=0.0, high=1.0, closed=True)})
-def elliptic_gate(x, m=0.5):
-    """x exp(-cn(x, m)), with Jacobi's cn replaced by its Maclaurin polynomial of degree 6, clipped to [-1, 1]."""
-    # beyond |x| = 8 the polynomial is below -1 for every m; stopping there keeps x^6 finite
-    u = clip(x, -8, 8) ** 2
-    cn = 1 + u * (-1 / 2 + u * ((1 + 4 * m) / 24 - u * ((1 + 44 * m + 16 * m**2) / 720)))
-    return x * exp(-clip(cn, -1, 1))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import exp, expm1, isru, relu, softplus, sqp, where
+from ogive.ops import abs, exp, expm1, hypot1, isru, relu, softplus, sqp, where
 
 
 @define(cite=("liu2004robit", "koenker2009parametric"), params={"s": Param(low=0.0, note="scale")})
 def robit4(x, s=1.0):
     """Distribution function of Student's t with four degrees of freedom, an output that forgives mislabelled data."""
     u = x / (2 * s)
-    # (1 + w)^2 (2 - w)/4 with w = isru(u); on the left 1 + w = 1/(h (h - u)) with h = sqrt(1 + u^2)
-    left = (sqp(u) * isru(1 / u)) ** 2 * (2 - isru(u)) / 4
-    return left
+    # (1 + w)^2 (2 - w)/4 with w = isru(u), and the same from the other end on the right
+    left, right = sqp(u) / hypot1(u), sqp(-u) / hypot1(u)
+    outer = where(x > 0, 1 - right**2 * (2 + isru(u)) / 4, left**2 * (2 - isru(u)) / 4)
+    return where(abs(u) < 0.5, 1 / 2 + isru(u) * (3 - isru(u) ** 2) / 4, outer)
 
 
 @define(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import exp, expm1, log1p, relu, sigmoid, softsign, sqp, sqrt, tanh, where
+from ogive.ops import exp, expm1, log1p, pi, relu, sigmoid, softsign, sqp, sqrt, tanh, where
 
 
 @define(
@@ -30,11 +30,12 @@ def neocognitron(x, alpha=0.5):
 def abbott_chance(x, a=270.0, b=108.0, d=0.154):
     """Firing rate of a noisy neuron, v/(1 - exp(-d v)) with v = a x - b, with Wong and Wang's constants."""
     v = d * (a * x - b)
-    # v/(1 - e^-v) = v/2 + (v/2) coth(v/2), and near zero the series with Bernoulli numbers
+    # v/(1 - e^-v) is v/2 + (v/2) coth(v/2) on the right, v e^v/(e^v - 1) on the left,
+    # and near zero the series with Bernoulli numbers
     q = v**2
     tail = -1 / 1209600 + q * (1 / 47900160 + q * (-691 / 1307674368000 + q * (1 / 74724249600)))
     even = 1 + q * (1 / 12 + q * (-1 / 720 + q * (1 / 30240 + q * tail)))
-    return where(v**2 < 1, v / 2 + even, v / 2 + v / 2 / tanh(v / 2)) / d
+    return where(q < 0.25, v / 2 + even, where(v > 0, v / 2 + v / 2 / tanh(v / 2), v * exp(v) / expm1(v))) / d
 
 
 @define(
@@ -49,13 +50,13 @@ def lif_rate(x, tau=0.02, d=0.002):
 @define(cite="ermentrout1996type")
 def qif_rate(x):
     """Firing rate of a quadratic integrate-and-fire (theta) neuron, the root of its input over pi."""
-    return where(x > 0, sqrt(relu(x)), 0.0) / 3.141592653589793
+    return where(x > 0, sqrt(relu(x)), 0.0) / pi
 
 
 @define(cite="devalle2017firing", params={"delta": Param(low=0.0, note="spread of the inputs")})
 def qif_population(x, delta=1.0):
     """Mean firing rate of quadratic integrate-and-fire neurons whose inputs are spread by a Cauchy law."""
-    return sqrt(delta / 2 * sqp(x / delta)) / 3.141592653589793
+    return sqrt(delta / 2 * sqp(x / delta)) / pi
 
 
 @define(
@@ -72,7 +73,11 @@ def wilson_cowan(x, a=1.3, theta=4.0):
 
 @define(
     cite="jansen1995electroencephalogram",
-    params={"e0": Param(low=0.0, note="half the maximum, 1/s"), "v0": Param(note="mV"), "r": Param(low=0.0, note="1/mV")},
+    params={
+        "e0": Param(low=0.0, note="half the maximum"),
+        "v0": Param(note="mV"),
+        "r": Param(low=0.0, note="1/mV"),
+    },
 )
 def jansen_rit(x, e0=2.5, v0=6.0, r=0.56):
     """Mean firing rate of a cortical column from its membrane potential in mV, in neural mass models."""

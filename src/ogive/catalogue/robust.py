@@ -53,12 +53,15 @@ def talwar(x, c=2.795):
 
 @define(cite=("perona1990scale", "alt2022connections"), params={"k": Param(low=0.0, note="contrast of an edge")})
 def perona_malik(x, k=1.0):
-    """Flux of edge-preserving diffusion, x exp(-(x/k)^2): the activation of a residual block that smooths."""
-    return x * exp(-((x / k) ** 2))
+    """Flux of edge-preserving diffusion, x exp(-x^2/(2 k^2)): the activation of a residual block that smooths."""
+    return x * exp(-((x / k) ** 2) / 2)
 
 
-@define(cite=("weickert1998anisotropic", "alt2022connections"), params={"k": Param(low=0.0, note="contrast of an edge")})
+@define(
+    cite=("weickert1998anisotropic", "alt2022connections"), params={"k": Param(low=0.0, note="contrast of an edge")}
+)
 def weickert_flux(x, k=1.0):
     """Flux of Weickert's edge-enhancing diffusion: the identity up to k, then a steep fall to zero."""
     u = abs(x / k)
-    return where(u < 0.4, x, -x * expm1(-3.31488 * u**-8))
+    far = 3.31488 * sign(x) * k * u**-7  # where the power of the exponential would underflow
+    return where(u < 0.4, x, where(u > 1000, far, -x * expm1(-3.31488 * u**-8)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import abs, asinh, atan, cos, exp, log, maximum, sigmoid, sign, sin, softplus, sqrt, tanh
+from ogive.ops import abs, atan, cos, exp, maximum, minimum, sigmoid, sign, sin, softplus, sqrt, tanh, where
 
 # Two squashing curves
 
@@ -64,17 +64,7 @@ def exp_arctan(x, alpha=1.0, beta=1.0, gamma=0.5, delta=0.1, eps=0.3, zeta=1.0):
     return alpha * atan(beta * x) + gamma * (x * exp(-abs(delta * x))) + eps * sigmoid(zeta * x)
 
 
-# Logarithms and roots
-
-
-@define(
-    cite="tlupov2025actix",
-    aliases=("adaptive_hyperbolic_logarithm",),
-    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param(low=0.0)},
-)
-def hyperbolic_logarithm(x, alpha=1.0, beta=1.0, gamma=1.0, delta=0.5):
-    """arcsinh(x) + log(1/2 + x^2): grows like log|x| on the left, 3 log x on the right."""
-    return alpha * asinh(beta * x) + gamma * log(delta + x**2)
+# A softplus inside
 
 
 @define(
@@ -83,7 +73,9 @@ def hyperbolic_logarithm(x, alpha=1.0, beta=1.0, gamma=1.0, delta=0.5):
 )
 def root_softplus(x, alpha=1.0, beta=1.0, gamma=1.0):
     """The identity plus the root of a softplus: x far left, x + sqrt(x) far right."""
-    return alpha * x + beta * sqrt(softplus(gamma * x))
+    # below -40 the root of the softplus is exp(u/2) to the last digit, and stays a normal number twice as far
+    u = gamma * x
+    return alpha * x + beta * where(u > -40, sqrt(softplus(maximum(u, -40))), exp(minimum(u, -40) / 2))
 
 
 @define(cite="tlupov2025actix")
@@ -113,16 +105,6 @@ def gpo_soft(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.0, lam=0.0):
 def complex_harmonic(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.0, lam=0.0):
     """A tanh plus a chirp, the sine of x^2, whose waves crowd as |x| grows."""
     return alpha * tanh(beta * x) + gamma * sin(delta * x**2 + lam)
-
-
-@define(
-    cite="tlupov2025actix",
-    aliases=("generalized_harmonic_swish",),
-    params={"alpha": Param(), "beta": Param(), "gamma": Param(), "delta": Param()},
-)
-def harmonic_swish(x, alpha=1.0, beta=1.0, gamma=0.0, delta=1.0):
-    """Swish times a chirp, the sine of x^2."""
-    return alpha * (x * sigmoid(delta * x)) * sin(beta * x**2 + gamma)
 
 
 @define(

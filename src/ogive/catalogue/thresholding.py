@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import abs, atan, cos, expm1, hypot1, isru, log, pi, sigmoid, sign, sqrt, where
+from ogive.ops import abs, atan, cos, cosh, exp, expm1, hypot1, isru, log, pi, sigmoid, sign, sqrt, where
 
 
 @define(cite="xu2012regularization", params={"lambd": Param(low=0.0)})
@@ -48,12 +48,17 @@ def lamp_piecewise_shrink(x, a=2.0, b=4.0, p=0.1, q=1.5, r=0.95):
 @define(
     cite="zhang2001thresholding",
     params={"t": Param(low=0.0), "lambd": Param(low=0.0, note="smoothing; 0 is soft shrinkage")},
-    exceptions={"second": "far out, where the curvatures of two roots of nearly the same size cancel"},
 )
 def tnn_soft_shrink(x, t=1.0, lambd=0.01):
     """Soft shrinkage with hyperbolas in place of its corners, for thresholds learned by gradient."""
     w = sqrt(lambd)
-    return x * (1 - 2 * t / (w * (hypot1((x - t) / w) + hypot1((x + t) / w))))
+    middle = x * (1 - 2 * t / (w * (hypot1((x - t) / w) + hypot1((x + t) / w))))
+    # the sum of the two roots, squared and rooted again, is a function of x^2; far out one of 1/x^2
+    inner = x * (1 - 2 * t / sqrt(2 * (x**2 + t**2 + lambd) + 2 * sqrt((x**2 - t**2 + lambd) ** 2 + 4 * lambd * t**2)))
+    s = x**-2
+    root = sqrt((1 - (t**2 - lambd) * s) ** 2 + 4 * lambd * (t * s) ** 2)
+    outer = x - sign(x) * (2 * t / sqrt(2 * (1 + (t**2 + lambd) * s) + 2 * root))
+    return where(abs(x) < t / 2, inner, where(abs(x) > 2 * t, outer, middle))
 
 
 @define(
@@ -62,7 +67,9 @@ def tnn_soft_shrink(x, t=1.0, lambd=0.01):
 )
 def tnn_hard_shrink(x, t=1.0, lambd=0.1):
     """Hard shrinkage with two logistic functions in place of its jumps, for thresholds learned by gradient."""
-    return x * (sigmoid((x - t) / lambd) + sigmoid((-x - t) / lambd))
+    bell = cosh(where(abs(x) < t, x, 0.0) / lambd)
+    inner = x * (bell + exp(-t / lambd)) / (bell + cosh(t / lambd))
+    return where(abs(x) < t, inner, x * (sigmoid((x - t) / lambd) + sigmoid((-x - t) / lambd)))
 
 
 @define(cite="nasri2009image", params={"t": Param(low=0.0)})
@@ -75,9 +82,9 @@ def nasri_shrink(x, t=1.0):
 def log_shrink(x, lambd=0.5, delta=1.0):
     """Proximal map of lambd log(delta + |x|): zero up to lambd/delta, then a bias that fades like 1/|x|."""
     u = abs(x)
-    d, root = u - delta, sqrt((u + delta) ** 2 - 4 * lambd)
-    inner = 2 * (u * delta - lambd) / (root - d)
-    return where(u > lambd / delta, sign(x) * where(u > delta, (d + root) / 2, inner), 0.0)
+    root = (u + delta) * sqrt(1 - 4 * lambd / (u + delta) ** 2)
+    inner = 2 * (u * delta - lambd) / (root - (u - delta))
+    return where(u > lambd / delta, sign(x) * where(u > delta, (u - delta + root) / 2, inner), 0.0)
 
 
 @define(cite="ghael1997improved", params={"sigma": Param(low=0.0, note="noise level")})

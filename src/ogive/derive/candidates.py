@@ -12,11 +12,11 @@ import numpy as np
 from ogive.activation import Activation
 from ogive.catalogue import entries
 from ogive.derive.fit import Array, Model
+from ogive.derive.structure import shapes
 from ogive.derive.target import CHECK, mismatches
-from ogive.errors import UnknownName
 from ogive.expr import Expr, var
 from ogive.ops import OPS
-from ogive.references import reference
+from ogive.references import references
 
 _TRIES = 4  # sets of parameters at which jumps are looked for
 SAME = 1e-9  # entries closer than this, relative to 1 + |y|, are one function
@@ -31,11 +31,6 @@ class Row:
         with np.errstate(all="ignore"):
             self.check = self.model.at(CHECK, {})
         self.year = _year(act)
-
-    @cached_property
-    def pattern(self) -> Expr:
-        """The formula with its parameters as metavariables that match constants."""
-        return self.act.expr.substitute({k: var("#" + k) for k in self.model.names})
 
     @cached_property
     def numbered(self) -> Expr:
@@ -85,10 +80,8 @@ def _year(act: Activation) -> int:
     """Of the oldest source."""
     years = []
     for key in act.cite:
-        try:
-            years.append(reference(key).year or 9999)
-        except UnknownName:
-            years.append(9999)
+        known = references().get(key)
+        years.append(known.year or 9999 if known else 9999)
     return min(years, default=9999)
 
 
@@ -139,6 +132,16 @@ class Table:
         for r in self.learned:
             found.setdefault(r.numbered, []).append(r)
         return found
+
+    @cached_property
+    def shaped(self) -> dict[str, tuple[Row, ...]]:
+        """Rows by the shapes of their formulas, the preferred first; of equal ones without parameters, the first."""
+        found: dict[str, list[Row]] = {}
+        for i, r in enumerate(self.rows):
+            if self.first[i] == i or r.model.names:
+                for shape in shapes(r.act):
+                    found.setdefault(shape, []).append(r)
+        return {k: tuple(sorted(v, key=preference)) for k, v in found.items()}
 
     @cached_property
     def learned(self) -> tuple[Row, ...]:

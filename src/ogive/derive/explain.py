@@ -8,7 +8,7 @@ them, and accepts an explanation only when it reproduces the function on a grid 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from ogive.derive.candidates import Row, preference, table
 from ogive.derive.explanation import FREE, Explanation, accepted, plainest
 from ogive.derive.fit import Descent, Fitted, Linear, Problem, Transform
 from ogive.derive.looks import Start, nearest, plain, signature
+from ogive.derive.structure import Solution, layout, solutions
 from ogive.derive.target import CHECK, FIT, Target, gap, mismatches
 from ogive.errors import FormulaError
-from ogive.expr import Expr, value_of
-from ogive.rewrite import match
+from ogive.expr import Expr
 
 TOLERANCE = 1e-9
 Columns = Callable[[Row], Sequence[int]]
@@ -30,6 +30,7 @@ Columns = Callable[[Row], Sequence[int]]
 _EFFORT = ((0, 10, 10, 5, 1), (10, 130, 24, 10, 4), (0, 48, 16, 8, 4))
 _EXACT = 1e-12  # a root mean square residual that only rounding leaves
 _ENOUGH = 6  # explanations of one kind
+_CANDIDATES = 60  # entries of one shape that are solved for
 
 
 @dataclass(frozen=True)
@@ -68,21 +69,47 @@ def _fixed(act: Activation) -> tuple[Expr, Expr | None]:
     return fixed.expr, fixed.form.surrogate
 
 
-def by_tree(target: Target, tol: float) -> list[Explanation]:
-    """Entries whose formula is the function's when their parameters are some numbers."""
+def by_formula(target: Target, tol: float) -> list[Explanation]:
+    """Entries whose formula is the function's for some parameters, or around some scaling and shift, or both."""
     if target.act is None:
         return []
-    tree = target.act.fixed().expr
-    found = []
-    for row in table().learned:
-        bound = match(row.pattern, tree, {}) if row.pattern.op == tree.op else None
-        if bound is not None and set(bound) <= {row.act.inputs[0], *("#" + k for k in row.model.names)}:
-            given = [value_of(bound["#" + k]) if "#" + k in bound else None for k in row.model.names]
-            theta = np.array([v if u is None else u for u, v in zip(given, row.model.defaults)] + [1.0, 0.0])
-            got = accepted(row, Fitted(theta, Transform(), 0.0), target, tol)
-            if got is not None:
-                found.append(got)
+    goal = layout(target.act.fixed().expr, {}, target.act.inputs[0])
+    if goal is None:
+        return []
+    rows = table().shaped.get(goal.shape, ())
+    found: list[Explanation] = []
+    for how in (0, 1, 2):
+        for row in rows[:_CANDIDATES]:
+            names = row.model.names
+            if how != 1 and not names:
+                continue
+            for solution in solutions(row.act, names, goal, how):
+                got = _told(row, solution, how, target, tol)
+                if got is not None:
+                    found.append(got)
+            if len(found) >= _ENOUGH or any(e.complexity == 1 for e in found):
+                return found
+        if found and how:
+            break
     return found
+
+
+def _told(row: Row, solution: Solution, how: int, target: Target, tol: float) -> Explanation | None:
+    """The solution with its line, as far as the values agree."""
+    if how == 0:
+        return accepted(row, Fitted(solution.theta, Transform(), 0.0), target, tol)
+    with np.errstate(all="ignore"):
+        v = row.model.values(FIT, solution.theta[None, :])[0]
+    if not np.isfinite(v).all():
+        return None
+    around = Problem(FIT, target.fit, FREE).factors(v)
+    a, b = (float(u) for u in solution.theta[-2:])
+    fitted = Fitted(solution.theta, replace(around, a=a, b=b), 0.0)
+    got = accepted(row, fitted, target, tol)
+    if got is None:
+        return None
+    n = len(row.model.names)
+    return plainest(got, fitted, (n, n + 1) if how == 1 else range(n + 2), FREE, target, tol)
 
 
 def other_parameters(target: Target, tol: float, effort: int, known: Iterable[Explanation] = ()) -> Fits:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ogive.derive.candidates import table
-from ogive.derive.explain import TOLERANCE, Fits, by_tree, identical, other_parameters, rescaled, straight
+from ogive.derive.explain import TOLERANCE, Fits, by_formula, identical, other_parameters, rescaled, straight
 from ogive.derive.explanation import Explanation, written_alike
 from ogive.derive.fit import Transform
 from ogive.derive.jumps import by_jumps
@@ -139,7 +139,7 @@ def _explained(target: Target, tol: float) -> tuple[list[Explanation], list[Expl
     line = straight(target, tol)
     if line is not None:
         return [line], []
-    told = by_tree(target, tol)
+    told = by_formula(target, tol)
     near: list[Explanation] = []
     if not any(e.complexity == 1 for e in told):
         jumps = target.jumps()

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ogive.bench.report.markup import el, join
+from ogive.cards import KINDS, Card
 from ogive.gallery.facts import Record
-from ogive.gallery.more import bibtex
 from ogive.gallery.sections import block
 from ogive.gallery.shell import page
-from ogive.references import family_name, references
+from ogive.references import Reference, bibtex, family_name, references
 
 
-def _cited(card: Any) -> list[Any]:
-    keys = (card.cite,) if isinstance(card.cite, str) else tuple(card.cite)
+def _cited(card: Card) -> list[Reference]:
     known = references()
-    return [known[k] for k in keys if k in known]
+    return [known[k] for k in card.cite if k in known]
 
 
-def card_record(card: Any) -> Record:
+def card_record(card: Card) -> Record:
     """What the index knows of a card: words only."""
     found = _cited(card)
     return Record(
@@ -31,14 +28,14 @@ def card_record(card: Any) -> Record:
     )  # fmt: skip
 
 
-def card_page(card: Any) -> str:
+def card_page(card: Card) -> str:
     """The page of a card: title, definition, the layer that implements it, sources."""
     layer = f"Implemented by {card.layer}." if card.layer else "Not implemented in Ogive yet."
     sources = [el("li", str(r), block("BibTeX", bibtex(r.key)) if bibtex(r.key) else None) for r in _cited(card)]
     also = f"also {', '.join(card.aliases)}" if card.aliases else None
     body = join(
         el("header", el("p", el("a", "Index", href="../index.html"), f" / {card.kind}", class_="crumbs"),
-           el("h1", card.name), el("p", also, class_="aliases") if also else None, el("p", card.title, class_="lead"),
+           el("h1", card.name), el("p", also, class_="aliases") if also else None, el("p", f"{card.title} {KINDS[card.kind]}.", class_="lead"),
            class_="head"),
         el("section", el("h2", "Definition"), el("pre", el("code", card.definition)), el("p", layer)),
         el("section", el("h2", "Sources"), el("ol", sources, class_="sources")) if sources else None,

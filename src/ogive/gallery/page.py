@@ -10,13 +10,15 @@ from typing import Any
 from ogive import catalogue
 from ogive.activation import Activation
 from ogive.bench.report.markup import Child, Markup, el, join
+from ogive.certify.store import certificate
 from ogive.derive.calculus import derivative
 from ogive.derive.describe import Description, describe
 from ogive.derive.mathml import mathml, of_latex
 from ogive.derive.notation import symbol
+from ogive.derive.relations import relations
 from ogive.errors import OgiveError
 from ogive.expr import const
-from ogive.gallery import more, sections
+from ogive.gallery import languages, sections
 from ogive.gallery.facts import Record, record
 from ogive.gallery.javascript import function
 from ogive.gallery.picture import FLAT, Picture, picture
@@ -177,10 +179,10 @@ def _sections(d: Description, facts: Record, drawn: Picture | None, context: Con
         ("properties", "Properties", sections.properties(d, facts, drawn)),
         ("cost", "Gain and cost", sections.cost(d, facts)),
         ("parameters", "Parameters", sections.parameters(d)),
-        ("code", "Code", sections.code(d, more.emitted(d.activation))),
+        ("code", "Code", sections.code(d, languages.emitted(d.activation))),
         ("sources", "Sources", sections.sources(d)),
-        ("neighbours", "Neighbours", sections.neighbours(d, context.near, more.relations(context.name))),
-        ("certificate", "Certificate", sections.certificate(d, more.certificate(context.name))),
+        ("neighbours", "Neighbours", sections.neighbours(d, context.near, relations(context.name))),
+        ("certificate", "Certificate", sections.certificate(d, certificate(context.name))),
     ):
         if body is not None:
             yield el("section", el("h2", title), body, id=key)

@@ -14,8 +14,8 @@ from ogive.derive.latex import latex
 from ogive.derive.limits import Side
 from ogive.derive.observed import REACH
 from ogive.gallery.facts import SMOOTHNESS, Record
-from ogive.gallery.more import bibtex
 from ogive.gallery.picture import Picture, thumbnail
+from ogive.references import bibtex
 
 _KINDS = {"same as": "is the same function as", "contains": "contains", "contained in": "is contained in",
           "near": "is close to"}  # fmt: skip

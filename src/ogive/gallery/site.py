@@ -18,9 +18,12 @@ import torch
 
 from ogive import catalogue
 from ogive.activation import Activation
+from ogive.cards import cards as all_cards
+from ogive.certify.store import certificate
 from ogive.derive.axes import Array
+from ogive.derive.relations import relations as related
 from ogive.errors import OgiveError
-from ogive.gallery import cards, more
+from ogive.gallery import cards
 from ogive.gallery.charts import compare_page, map_page
 from ogive.gallery.facts import Record
 from ogive.gallery.family import families_page, family_page
@@ -31,6 +34,7 @@ from ogive.gallery.picture import spark
 from ogive.gallery.shell import SCRIPTS, asset, style
 from ogive.gallery.similarity import Map, embed, signature
 from ogive.kernels import native
+from ogive.references import bibtex
 
 Watch = Callable[[str, int, int], None]
 _TILES = 6  # neighbours on a page
@@ -137,10 +141,10 @@ def _others(acts: Mapping[str, Activation], name: str, found: Map) -> list[tuple
 def _key(act: Activation, context: Context) -> str:
     """Hash of everything a page depends on."""
     name = str(act.name)
-    proof = more.certificate(name)
+    proof = certificate(name)
     equal = sorted(str(e.name) for e in catalogue.entries().values() if e.same_as == name)
-    relations = [str(r) for r in more.relations(name)]
-    sources = [more.bibtex(key) for key in act.cite]
+    relations = [str(r) for r in related(name)]
+    sources = [bibtex(key) for key in act.cite]
     return digest(code(), fields(act), asdict(context), equal, relations, sources, proof and proof.to_dict())
 
 
@@ -176,7 +180,7 @@ def _pages(
 
 def _rest(records: Sequence[Record], found: Map, out: Path, whole: bool) -> set[str]:
     """Everything that is not the page of an entry."""
-    extra = [cards.card_record(c) for _, c in sorted(more.cards().items()) if named(c.name)] if whole else []
+    extra = [cards.card_record(c) for _, c in sorted(all_cards().items()) if named(c.name)] if whole else []
     families: dict[str, list[Record]] = {}
     for r in records:
         families.setdefault(r.family or "other", []).append(r)
@@ -192,7 +196,7 @@ def _rest(records: Sequence[Record], found: Map, out: Path, whole: bool) -> set[
         **{f"family/{f}.html": family_page(f, members) for f, members in families.items()},
     }
     for r in extra:
-        texts[f"card/{r.name}.html"] = cards.card_page(more.cards()[r.name])
+        texts[f"card/{r.name}.html"] = cards.card_page(all_cards()[r.name])
     for path, text in texts.items():
         if not (out / path).is_file() or (out / path).read_text(encoding="utf-8") != text:
             write(out / path, text)

@@ -1,0 +1,119 @@
+"""Polynomials that stand in for sigmoid, tanh, softplus and ReLU where only sums and products can be computed."""
+
+from __future__ import annotations
+
+from ogive.activation import define
+from ogive.ops import clip, log, pi, sqrt
+
+# Coefficients are the published ones, written in Horner's form in x^2 where the polynomial is odd or even apart
+# from a constant or a line. None is clipped where its source does not clip it.
+
+
+@define(cite="bos2014private")
+def sigmoid_taylor7(x):
+    """Taylor polynomial of degree 7 for the logistic function, for predictions on encrypted medical data."""
+    u = x**2
+    return 0.5 + x * (1 / 4 + u * (-1 / 48 + u * (1 / 480 - 17 / 80640 * u)))
+
+
+@define(cite="heflow")
+def sigmoid_taylor5(x):
+    """Taylor polynomial of degree 5 for the logistic function, the encrypted sigmoid of heflow."""
+    u = x**2
+    return 0.5 + x * (1 / 4 + u * (-1 / 48 + u / 480))
+
+
+@define(cite="heflow")
+def softplus_taylor6(x):
+    """Taylor polynomial of degree 6 for softplus, the encrypted softplus of heflow."""
+    u = x**2
+    return log(2.0) + x / 2 + u * (1 / 8 + u * (-1 / 192 + u / 2880))
+
+
+@define(cite="heflow")
+def swish_taylor6(x):
+    """Taylor polynomial of degree 6 for SiLU: x times the quintic of the logistic function, as in heflow."""
+    u = x**2
+    return x * (0.5 + x * (1 / 4 + u * (-1 / 48 + u / 480)))
+
+
+@define(cite="heflow")
+def exponential_taylor5(x):
+    """Taylor polynomial of degree 5 for the exponential, as heflow computes it on encrypted numbers."""
+    return 1 + x * (1 + x * (1 / 2 + x * (1 / 6 + x * (1 / 24 + x / 120))))
+
+
+@define(cite=("zhang2012functional", "aono2016scalable"))
+def softplus_taylor2(x):
+    """Taylor parabola of softplus, the logistic loss of differentially private and of encrypted regression."""
+    return log(2.0) + x * (1 / 2 + x / 8)
+
+
+@define(cite="dahl2018private")
+def sigmoid_cheb9(x):
+    """Chebyshev interpolant of degree 9 for the logistic function on about [-10, 10], as in TF Encrypted."""
+    u = x**2
+    tail = -0.0082176259 + u * (0.0001825597 + u * (-0.0000018848 + 0.0000000072 * u))
+    return 0.5 + x * (0.2159198015 + u * tail)
+
+
+@define(cite="dahl2018private")
+def tanh_cheb7(x):
+    """Polynomial of degree 7 for tanh near zero, as in TF Encrypted; diverges beyond 3."""
+    u = x**2
+    return x * (0.852721056 + u * (-0.12494112 + u * (0.010654528 - 0.000423424 * u)))
+
+
+@define(cite="dahl2018private")
+def relu_cheb8(x):
+    """Polynomial of degree 8 for ReLU, even but for x/2, as in TF Encrypted."""
+    u = x**2
+    tail = -0.0013660836712429923 + u * (9.009136367360004e-06 - 2.1097433984e-08 * u)
+    return 0.44015372000819103 + x / 2 + u * (0.11217537671414643 + u * tail)
+
+
+@define(cite="ryffel2018generic")
+def sigmoid_interpolated5(x):
+    """Quintic fitted to the logistic function on [-8, 8], as PySyft computes it on shared secrets."""
+    u = x**2
+    return 0.5 + x * (1.91204779e-01 + u * (-4.58667307e-03 + 4.20690803e-05 * u))
+
+
+@define(cite="ishiyama2020highly")
+def relu_lsq2_wide(x):
+    """Least-squares parabola for ReLU on [-6, 6], for accurate encrypted image classification."""
+    return 0.563059 + x * (0.5 + 0.078047 * x)
+
+
+@define(cite="ishiyama2020highly")
+def relu_lsq4_wide(x):
+    """Least-squares quartic for ReLU on [-6, 6], for accurate encrypted image classification."""
+    return 0.119782 + x / 2 + x**2 * (0.147298 - 0.002015 * x**2)
+
+
+@define(cite="knott2021crypten")
+def erf_taylor8(x):
+    """Taylor polynomial of degree 17 for the error function, as CrypTen computes it on shared secrets."""
+    u = x**2
+    low = 1 / 216 + u * (-1 / 1320 + u * (1 / 9360 + u * (-1 / 75600 + u / 685440)))
+    return (2 / sqrt(pi)) * x * (1 + u * (-1 / 3 + u * (1 / 10 + u * (-1 / 42 + u * low))))
+
+
+@define(cite="knott2021crypten")
+def exp_limit(x):
+    """(1 + x/256)^256, the limit definition of the exponential stopped after 8 squarings, as in CrypTen."""
+    return (1 + x / 256) ** 256
+
+
+@define(cite="ma2023secretflow")
+def tanh_cheb17(x):
+    """Chebyshev series of degree 17 for tanh, clipped to [-5, 5]: the tanh of SecretFlow's secure unit."""
+    # sum of c_k T_(2k+1)(u) by Clenshaw: V_(k+1) = v V_k - V_(k-1) with V_0 = u, V_1 = u (v - 1), v = 2 T_2(u)
+    v = 4 * clip(x / 5, -1, 1) ** 2 - 2
+    b7 = -0.008541730970059077 + v * 0.0061230685785789475
+    b6 = 0.014338801903468182 + v * b7 - 0.0061230685785789475
+    b5 = -0.025830290571688078 + v * b6 - b7
+    b4 = 0.047703017901250824 + v * b5 - b6
+    b3 = -0.08943445792774211 + v * b4 - b5
+    u, b2 = clip(x / 5, -1, 1), 0.17253141478140663 + v * b3 - b4
+    return u * (1.2514045938932097 + (v - 1) * (-0.3655987797163166 + v * b2 - b3) - b2)
