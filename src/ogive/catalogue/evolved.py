@@ -5,15 +5,12 @@ from __future__ import annotations
 from ogive.activation import Param, define
 from ogive.ops import (
     Phi,
-    abs,
     asinh,
     atan,
     erfc,
     exp,
     expm1,
     minimum,
-    pi,
-    round,
     sigmoid,
     sin,
     sinc,
@@ -72,14 +69,6 @@ def min_square_selu(x):
 def gelusine(x, alpha=0.1):
     """GELU with a weak sine on top, evolved for generalising beyond the training range."""
     return x * Phi(x) + alpha * sin(x)
-
-
-@define(cite="vitvitskyi2026mining", params={"alpha": Param()}, aliases=("gelu_sinc_perturbation",))
-def gelu_sinc(x, alpha=0.5):
-    """GELU times a decaying ripple, evolved for generalising beyond the training range."""
-    # sin(pi x) repeats after 2, and the distance to an even number is exact where pi x is not
-    ripple = where(abs(x) > 0.5, sin(pi * (x - 2 * round(x / 2))) / (pi * x), sinc(pi * x))
-    return x * Phi(x) * (1 + alpha * ripple)
 
 
 @define(

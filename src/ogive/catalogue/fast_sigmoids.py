@@ -28,14 +28,6 @@ def sigmoid_eigen(x):
     return t * (2.48287947061529e-01 + u * top) / below + 0.5
 
 
-@define(cite="varietyofsound2011efficient", aliases=("lambert_tanh",))
-def tanh_lambert7(x):
-    """Lambert's continued fraction for tanh cut after seven levels, held at -1 and 1 beyond 4.97."""
-    u = clip(x, -5, 5) ** 2
-    inside = clip(x, -5, 5) * (135135 + u * (17325 + u * (378 + u))) / (135135 + u * (62370 + u * (3150 + 28 * u)))
-    return where(x > 4.97, 1.0, where(x >= -4.97, inside, -1.0))
-
-
 @define(cite="anguita1993speed", aliases=("anguita_tanh", "ultrafast_tanh"))
 def tanh_anguita(x):
     """Two parabolas for tanh that end flat at 0.96 and -0.96, made to train networks on workstations."""

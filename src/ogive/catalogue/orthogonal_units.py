@@ -50,5 +50,5 @@ def bessel_kan_2(x):
 
 @define(cite="orthogpolykans2024")
 def fibonacci_kan_4(x):
-    """Fourth Fibonacci polynomial of tanh(x), t^3 + 2 t: a tanh that is a little steeper outwards."""
-    return tanh(x) * (tanh(x) ** 2 + 2)
+    """Fourth Fibonacci polynomial t^3 + 2 t of t = tanh(x), squashed by a second tanh as in the code."""
+    return tanh(tanh(x) * (tanh(x) ** 2 + 2))

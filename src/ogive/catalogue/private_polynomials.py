@@ -27,7 +27,7 @@ def sigmoid_taylor5(x):
 def softplus_taylor6(x):
     """Taylor polynomial of degree 6 for softplus, the encrypted softplus of heflow."""
     u = x**2
-    return log(2.0) + x / 2 + u * (1 / 8 + u * (-1 / 192 + u / 2880))
+    return log(2.0) + x * (0.5 + x * (1 / 8 + u * (-1 / 192 + u / 2880)))
 
 
 @define(cite="heflow")
@@ -69,7 +69,7 @@ def relu_cheb8(x):
     """Polynomial of degree 8 for ReLU, even but for x/2, as in TF Encrypted."""
     u = x**2
     tail = -0.0013660836712429923 + u * (9.009136367360004e-06 - 2.1097433984e-08 * u)
-    return 0.44015372000819103 + x / 2 + u * (0.11217537671414643 + u * tail)
+    return 0.44015372000819103 + x * (0.5 + x * (0.11217537671414643 + u * tail))
 
 
 @define(cite="ryffel2018generic")
@@ -88,7 +88,7 @@ def relu_lsq2_wide(x):
 @define(cite="ishiyama2020highly")
 def relu_lsq4_wide(x):
     """Least-squares quartic for ReLU on [-6, 6], for accurate encrypted image classification."""
-    return 0.119782 + x / 2 + x**2 * (0.147298 - 0.002015 * x**2)
+    return 0.119782 + x * (0.5 + x * (0.147298 - 0.002015 * x**2))
 
 
 @define(cite="knott2021crypten")

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import atan, maximum, pi, sigmoid, softsign, sqp, where
+from ogive.ops import maximum, sigmoid, softsign, where
 
 # Heavy tails
 
 
 @define(cite="kang2026iglu", params={"sigma": Param(low=0.0, note="learned from 5 in the authors' code")})
-def iglu(x, sigma=5.0):
-    """A mixture of GELUs over the sharpness, which comes out as a gate by the Cauchy distribution function."""
-    z = sigma * x
-    return z * (2 / pi * atan(sqp(z))) / sigma  # 1/2 + arctan(z)/pi = (2/pi) arctan(z + sqrt(1 + z^2))
-
-
-@define(cite="kang2026iglu", params={"sigma": Param(low=0.0, note="learned from 5 in the authors' code")})
 def iglu_approx(x, sigma=5.0):
-    """IGLU with softsign for the arctangent, so that it needs no transcendental function."""
+    """A gate by the Cauchy distribution function, sharpness sigma, with softsign for the arctangent: rational."""
     # x/2 (1 + 2 relu(z))/(1 + |z|) with z = sigma x, split so that neither tail cancels
     t = softsign(sigma * x) / (2 * sigma)
     return where(x > 0, x - t, t)
@@ -48,6 +41,6 @@ def s3(x):
 
 
 @define(cite="kavun2025hybrid", params={"k": Param(low=0.0, note="tuned per task; the paper fixes no default")})
-def s4(x, k=5.0):
+def s4(x, k=1.0):
     """S3 with a logistic blend of width 1/k in place of the jump."""
     return sigmoid(-k * x) * sigmoid(x) + sigmoid(k * x) * softsign(x)

@@ -21,7 +21,7 @@ def sigmoid_t1(x):
 @define(cite="secretflow2023serving")
 def sigmoid_t3(x):
     """Taylor cubic of the logistic function inside [-2, 2], a step to 0 and 1 outside."""
-    return where(x > 2, 1.0, where(x >= -2, 0.5 + x * (1 / 4 - x**2 / 48), 0.0))
+    return where(x > 2, 1.0, where(x >= -2, 0.5 + x * (12 - x**2) / 48, 0.0))
 
 
 @define(cite="secretflow2023serving")

@@ -28,13 +28,6 @@ def sign_f3(x):
 
 
 @define(cite="cheon2020efficient")
-def sign_f4(x):
-    """Odd polynomial of degree 9 that is flat to fourth order at -1 and 1: one step towards the sign."""
-    u = x**2
-    return x * (315 + u * (-420 + u * (378 + u * (35 * u - 180)))) / 128
-
-
-@define(cite="cheon2020efficient")
 def sign_g1(x):
     """Cubic with slope 2.08 at zero that keeps [-1, 1]: the fast first steps of encrypted comparison."""
     return x * (2126 - 1359 * x**2) / 1024

@@ -90,7 +90,8 @@ def _known(spec: str, fresh: bool) -> Certificate:
     found = None if fresh else remembered(act)
     if found is None:
         found = run(act)
-        remember(act, found)
+        if found.passed:  # what fails is looked at again
+            remember(act, found)
     return found
 
 
@@ -132,9 +133,13 @@ def _one_thread() -> None:
 
 
 def _one(name: str, points: int | None, fresh: bool) -> Certificate:
+    from ogive.catalogue import lookup
     from ogive.certify.run import check as run
+    from ogive.certify.store import remembered
 
-    return _known(name, fresh) if points is None else run(name, points=points)
+    if points is None:
+        return _known(name, fresh)
+    return (None if fresh else remembered(lookup(name))) or run(name, points=points)
 
 
 def _summary(made: dict[str, Certificate], console: Console) -> None:
@@ -155,19 +160,17 @@ def _keep(made: dict[str, Certificate], points: int | None, console: Console) ->
     import ogive.catalogue
     from ogive.catalogue import lookup
     from ogive.certify.digest import numerics
-    from ogive.certify.store import row, shipped, write
+    from ogive.certify.store import remembered, row, shipped, write
 
-    if points is not None:
-        raise InputError("--write keeps complete certificates; leave out --points")
     path = Path(ogive.catalogue.__file__).with_name("certificates.tsv")
     old: dict[str, Any] = dict(shipped())
-    rows = {n: old[n] if _same(old.get(n), lookup(n)) else row(lookup(n), c, numerics())
+    rows = {n: old[n] if _same(old.get(n), lookup(n)) else row(lookup(n), c, numerics(), None if remembered(lookup(n)) else points)
             for n, c in made.items() if c.passed}  # fmt: skip
     write(rows, path)
     console.print(f"wrote {len(rows)} certificates into {path}", soft_wrap=True)
 
 
 def _same(old: Any, act: Activation) -> bool:
-    from ogive.certify.digest import digest, numerics
+    from ogive.certify.store import current
 
-    return old is not None and (old["digest"], old["numerics"]) == (digest(act), numerics())
+    return old is not None and current(act)

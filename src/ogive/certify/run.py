@@ -98,7 +98,7 @@ def _accuracy(
     order = 0 if act.backward is not None else 2
     for dtype, bound in bounds.items():
         exact = truth(act, inputs(dtype, points), order)
-        slack = None if dtype in SIXTEEN else sensitivity(act, exact.x, order)
+        slack = sensitivity(act, exact.x, order)
         for way, run in ways(what):
             got = _computed(run, exact, order)
             for k, worst in enumerate(compare(exact, got, slack, bound, floor)):
@@ -205,7 +205,7 @@ def _instead(what: Subject, act: Activation, made: Certificate) -> str:
             exact = truth(plain, torch.tensor(at or [0.0], dtype=dtype), 2)
         except OgiveError:
             return ""
-        slack = None if dtype in SIXTEEN else sensitivity(plain, exact.x, 2)
+        slack = sensitivity(plain, exact.x, 2)
         worst = compare(exact, derivatives(plain, exact.x, 2), slack, OURS[dtype])
         if max((w.units for w in worst), default=0.0) > OURS[dtype]:
             return ""

@@ -19,8 +19,9 @@ from ogive.certify.digest import digest, numerics
 from ogive.kernels.build import cache_dirs
 
 _DTYPES = ("bfloat16", "float16", "float32", "float64")
-_COLUMNS = ("name", "digest", "numerics", *(f"{law} {d}" for law in ORDERS for d in _DTYPES), "excepted")
-_REFERENCE = "exact arithmetic on the formula, every 16-bit input and 4000 wide ones"
+EVERY, WIDE = "every", 4000
+_COLUMNS = ("name", "digest", "numerics", *(f"{law} {d}" for law in ORDERS for d in _DTYPES), "excepted", "inputs")
+_REFERENCE = "exact arithmetic on the formula"
 
 
 @lru_cache(maxsize=1)
@@ -59,8 +60,11 @@ def certified(act: Activation) -> bool:
 
 
 def current(act: Activation) -> bool:
-    """Whether, besides, the code that computes formulas has not changed since."""
-    return certified(act) and shipped()[str(act.name)]["numerics"] == numerics()
+    """Whether, besides, every input was checked and the code that computes formulas has not changed since."""
+    if not certified(act):
+        return False
+    kept = shipped()[str(act.name)]
+    return kept["numerics"] == numerics() and kept["inputs"] == EVERY
 
 
 def _from_row(act: Activation, row: Mapping[str, str]) -> Certificate:
@@ -76,16 +80,18 @@ def _from_row(act: Activation, row: Mapping[str, str]) -> Certificate:
                 units = float(text)
                 found.append(Finding(law, d, "compiled and eager", units, bounds[d],
                                      excepted=reasons.get(law, "") if units > bounds[d] else ""))  # fmt: skip
-    return Certificate(act.label, str(act), _REFERENCE, row["digest"], tuple(found))
+    seen = f"every 16-bit input and {WIDE} wide ones" if row["inputs"] == EVERY else f"{row['inputs']} inputs a dtype"
+    return Certificate(act.label, str(act), f"{_REFERENCE}, {seen}", row["digest"], tuple(found))
 
 
-def row(act: Activation, made: Certificate, source: str) -> dict[str, str]:
-    """What ``certificates.tsv`` keeps of a certificate."""
+def row(act: Activation, made: Certificate, source: str, points: int | None = None) -> dict[str, str]:
+    """What ``certificates.tsv`` keeps of a certificate made on ``points`` inputs of each dtype, None for every one."""
     out = {"name": str(act.name), "digest": made.digest, "numerics": source}
     for law in ORDERS:
         for d in _DTYPES:
             seen = any(f.law == law and f.dtype == d for f in made.findings)
             out[f"{law} {d}"] = f"{made.worst(law, d):.3g}" if seen else ""
+    out["inputs"] = EVERY if points is None else str(points)
     out["excepted"] = ",".join(dict.fromkeys(f.law for f in made.exceptions))
     return out
 

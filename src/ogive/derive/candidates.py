@@ -12,7 +12,7 @@ import numpy as np
 from ogive.activation import Activation
 from ogive.catalogue import entries
 from ogive.derive.fit import Array, Model
-from ogive.derive.structure import shapes
+from ogive.derive.structure import filed
 from ogive.derive.target import CHECK, mismatches
 from ogive.expr import Expr, var
 from ogive.ops import OPS
@@ -134,14 +134,16 @@ class Table:
         return found
 
     @cached_property
-    def shaped(self) -> dict[str, tuple[Row, ...]]:
-        """Rows by the shapes of their formulas, the preferred first; of equal ones without parameters, the first."""
-        found: dict[str, list[Row]] = {}
+    def shaped(self) -> dict[tuple[int, str], list[tuple[Row, frozenset[str]]]]:
+        """Rows by what may vary (parameters, a scaling and shift, both) and the shape of their formula, each with
+        the places of its coefficients."""
+        found: dict[tuple[int, str], list[tuple[Row, frozenset[str]]]] = {}
         for i, r in enumerate(self.rows):
-            if self.first[i] == i or r.model.names:
-                for shape in shapes(r.act):
-                    found.setdefault(shape, []).append(r)
-        return {k: tuple(sorted(v, key=preference)) for k, v in found.items()}
+            if self.first[i] == i or r.names:
+                for how, (shape, places) in enumerate(self.filed[i]):
+                    if shape:
+                        found.setdefault((how, shape), []).append((r, frozenset(places)))
+        return found
 
     @cached_property
     def learned(self) -> tuple[Row, ...]:

@@ -30,7 +30,7 @@ Columns = Callable[[Row], Sequence[int]]
 _EFFORT = ((0, 10, 10, 5, 1), (10, 130, 24, 10, 4), (0, 48, 16, 8, 4))
 _EXACT = 1e-12  # a root mean square residual that only rounding leaves
 _ENOUGH = 6  # explanations of one kind
-_CANDIDATES = 60  # entries of one shape that are solved for
+_CANDIDATES = 12  # entries of one shape that are solved for
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,13 @@ def by_formula(target: Target, tol: float) -> list[Explanation]:
     goal = layout(target.act.fixed().expr, {}, target.act.inputs[0])
     if goal is None:
         return []
-    rows = table().shaped.get(goal.shape, ())
     found: list[Explanation] = []
     for how in (0, 1, 2):
-        for row in rows[:_CANDIDATES]:
-            names = row.model.names
-            if how != 1 and not names:
-                continue
-            for solution in solutions(row.act, names, goal, how):
+        have = set(goal.places(how > 0))
+        fitting = [(len(places), row) for row, places in table().shaped.get((how, goal.shape), ()) if have <= places]
+        fitting.sort(key=lambda t: (t[0], preference(t[1])))
+        for _, row in fitting[:_CANDIDATES]:
+            for solution in solutions(row.act, row.model.names, goal, how):
                 got = _told(row, solution, how, target, tol)
                 if got is not None:
                     found.append(got)

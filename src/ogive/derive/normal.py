@@ -321,8 +321,8 @@ def normal(expr: Expr, values: Mapping[str, Poly], form: Normal) -> Poly:
             done[node] = form.number(float(node.data))  # type: ignore[arg-type]
         elif node.op == "var":
             done[node] = values[str(node.data)]
-        elif node.op == "sqrt" and _squared(node.args[0]) is not None:
-            done[node] = form.absolute(done[_squared(node.args[0]) or node])
+        elif node.op == "sqrt" and (inside := _squared(node.args[0])) is not None:
+            done[node] = form.absolute(done[inside])
         else:
             done[node] = _node(node, [done[a] for a in node.args], form)
     return done[expr]

@@ -37,6 +37,11 @@ class Layout:
         return np.stack([self.coefficients.get(p, zero) for p in places], 1) if places else np.zeros((rows, 0))
 
 
+    def places(self, outer: bool) -> tuple[str, ...]:
+        """Where there are coefficients, without those of a line if that is left outside."""
+        return tuple(sorted(p for p in self.coefficients if not (outer and p in ("=", "=x^1"))))
+
+
 def layout(expr: Expr, values: Mapping[str, Array | float], x: str, scale: Array | float = 1.0,
            shift: Array | float = 0.0, rows: int = 1) -> Layout | None:  # fmt: skip
     """The normal form of ``expr`` at ``scale x + shift``, None where it is too long."""
@@ -86,15 +91,20 @@ def _laid_out(form: Normal, top: Poly) -> Layout:
     return Layout(found, shape)
 
 
-def shapes(act: Activation) -> tuple[str, ...]:
-    """What the entry is filed under: with its parameters in general, and as published."""
+def filed(act: Activation) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The shape of the entry's form and the places of its coefficients, in general: with its parameters, scaled and
+    shifted as published, and both. An empty shape where the form is too long or there is no parameter."""
     names = [k for k in act.defaults if k in act.expr.variables()]
-    found = []
     moved = {k: np.array([act.defaults[k], 1.0137 * act.defaults[k] + 0.0113]) for k in names}
-    for values, rows in ((moved, 2), ({k: act.defaults[k] for k in names}, 1)):
-        laid = layout(act.expr, values, act.inputs[0], 1.0, 0.0, rows)
-        if laid is not None and laid.shape not in found:
-            found.append(laid.shape)
+    as_published = {k: act.defaults[k] for k in names}
+    one, off = np.array([1.0, 1.0071]), np.array([0.0, 0.0193])
+    found = []
+    for how in range(3):
+        laid = None
+        if names or how == 1:
+            values = as_published if how == 1 else moved
+            laid = layout(act.expr, values, act.inputs[0], one if how else 1.0, off if how else 0.0, 2)
+        found.append(("", ()) if laid is None else (laid.shape, laid.places(how > 0)))
     return tuple(found)
 
 
@@ -147,7 +157,7 @@ class Equations:
             worst = float(np.abs(left).max(initial=0.0))
             if worst < 1e-10 or (worst < 1e-7 and worst > 0.3 * least):
                 return Solution(theta, c)
-            if step > 5 and worst > 0.5 * least and worst > 1e-2:
+            if step > 2 and worst > 0.5 * least:
                 return None
             least = min(least, worst)
             columns = [((mine[1 + k] - mine[0]) / h[k]) * factor * scale for k in range(len(free))]
