@@ -118,8 +118,8 @@ class Wrapped(nn.Module):
                 value[n] = x
             else:
                 value[n] = _torch(n, [value[a] for a in n.args])
-        result = value[self.expr]
-        return result.expand_as(x) if result.shape != x.shape else result
+        result: Tensor = value[self.expr]
+        return result
 
 
 _NATIVE: dict[str, Callable[..., Tensor]] = {
@@ -191,8 +191,8 @@ def _draw(act: Activation, chance: np.random.Generator) -> Disguise | None:
 
 
 def _function(run: nn.Module) -> Callable[[Tensor], Tensor]:
-    def f(x: Tensor) -> Tensor:
-        return run(x)
+    def f(x: Tensor) -> Tensor:  # asks for shapes, so that its formula cannot be read off: only its values tell
+        return run(x).reshape(x.shape)
 
     return f
 

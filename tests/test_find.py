@@ -15,7 +15,9 @@ import ogive
 from ogive.derive.candidates import table
 from ogive.derive.find import find
 from ogive.derive.fit import Transform
+from ogive.derive.kept import digest, kept, text, value
 from ogive.derive.looks import nearest, signature
+from ogive.derive.structure import layout
 from ogive.derive.target import CHECK, FIT, Target, mismatch
 from tests.disguises import disguises, novel, recognised
 
@@ -78,6 +80,46 @@ def test_other_parameters(spec, name, params):
     assert got.best is not None, got
     assert (got.best.name, got.best.kind) == (name, "same formula with other parameters")
     assert got.best.parameters == pytest.approx(params, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("tanh(x)", "2*sigmoid(2*x) - 1"), ("max(x, 0)", "0.5*(x + abs(x))"), ("log(1 + 1/exp(-x))", "softplus(x)"),
+        ("1/(1 + 1/exp(x))", "sigmoid(x)"), ("sin(x)**2", "0.5 - 0.5*cos(2*x)"), ("exp(x)*exp(-x*x)", "exp(x - x*x)"),
+        ("max(min(x, 1), -1)", "where(x > 1, 1, where(x < -1, -1, x))"), ("x/sqrt(1 + x*x)", "x*(1 + x**2)**-0.5"),
+        ("sqrt((x - 1)*(x - 1))", "max(x - 1, 1 - x)"), ("erf(-x)", "1 - 2*Phi(sqrt(2)*x)"),
+    ],
+)  # fmt: skip
+def test_two_ways_to_write_a_function_have_one_normal_form(one, other):
+    first, second = (layout(ogive.get(f).written, {}, "x") for f in (one, other))
+    assert first.shape == second.shape
+    places = sorted({*first.coefficients, *second.coefficients})
+    assert np.allclose(first.row(places, 1), second.row(places, 1), atol=1e-12)
+    assert layout(ogive.get("tanh(x) + x").written, {}, "x").coefficients.keys() != first.coefficients.keys()
+
+
+def test_tables_are_kept_and_damaged_ones_made_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("OGIVE_CACHE", str(tmp_path))
+    made = []
+
+    def make():
+        made.append(1)
+        return {"a": np.arange(7.0), "b": np.ones((2, 3), np.float16), "said": text({"k": [1, 2]})}
+
+    first, second = kept("trial", "0", make), kept("trial", "0", make)
+    assert len(made) == 1
+    assert all(np.array_equal(first[k], second[k]) and first[k].dtype == second[k].dtype for k in first)
+    assert value(second["said"]) == {"k": [1, 2]}
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for damaged in (whole[:100], whole[:-5] + b"spoil", b"", b"\0" * 64):
+        file.unlink()
+        file.write_bytes(damaged)
+        assert np.array_equal(kept("trial", "0", make)["a"], np.arange(7.0))
+        assert file.read_bytes() == whole
+    assert len(made) == 5
+    assert digest(["a", "b"]) != digest(["ab"])
 
 
 def test_it_says_published_as():
@@ -334,7 +376,7 @@ def test_torch_fx_nodes():
 
 
 def test_exact_and_near_are_told_apart():
-    got = find("x*sigmoid(1.702*x) + 1e-4*sin(x)")
+    got = find("x*sigmoid(1.702*x) + 1e-4*atan(x)*cos(3*x)")
     assert got.best is None
     assert not got.matches[0].exact
     assert got.matches[0].gap < 1e-3  # quick_gelu and its like, and it says how far away they are

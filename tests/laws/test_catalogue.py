@@ -37,7 +37,9 @@ def test_no_alias_points_two_ways():
 
 def _probe(entry) -> torch.Tensor:
     x = torch.linspace(-6, 6, 173, dtype=torch.float64) + 0.013
-    x = torch.cat([x, torch.tensor([-101.0, -31.0, -13.0, 13.0, 31.0, 101.0], dtype=torch.float64)])
+    x = torch.cat(
+        [x, torch.tensor([-101.0, -31.0, -13.0, -0.004, 0.0007, 0.004, 13.0, 31.0, 101.0], dtype=torch.float64)]
+    )
     return entry(x, x.flip(0)) if len(entry.inputs) == 2 else entry(x)
 
 

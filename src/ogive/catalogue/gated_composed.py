@@ -77,7 +77,11 @@ def molu(x, alpha=2.0, beta=2.0):
     return x * tanh(alpha * exp(beta * x))
 
 
-@define(cite="vagerwal2021deeper", aliases=("collapsing_linear_unit",))
+@define(
+    cite="vagerwal2021deeper",
+    aliases=("collapsing_linear_unit",),
+    exceptions={"second": "beside x = 1 a sum of eight terms rounds"},
+)
 def colu(x):
     """x/(1 - x exp(-(x + exp(x)))): close to Mish, without bound on the right."""
     # left: both sides times exp(x + exp(x)), which is at most exp(1 + e) there

@@ -6,15 +6,6 @@ from ogive.activation import define
 from ogive.ops import abs, clip, floor, maximum, minimum, pow, where
 
 
-@define(cite="amin1997piecewise", aliases=("plan_sigmoid",))
-def plan(x):
-    """Piecewise linear logistic function of seven pieces whose slopes are powers of two (PLAN)."""
-    a = abs(x)
-    inner = where(a < 1, 0.5 - a / 4, where(a < 2.375, 0.375 - a / 8, 0.15625 - a / 32))
-    low = where(a < 5, inner, 0.0)  # the left half; the right half is 1 minus it
-    return where(x > 0, 1 - low, low)
-
-
 @define(cite="alippi1991simple", aliases=("alippi",))
 def alippi_sigmoid(x):
     """The logistic function by lines between the integers, where it takes powers of two on the left."""
@@ -38,16 +29,6 @@ def sigmoid_second_order(x):
     """Two parabolas from 0 at -4 to 1 at 4, computed with a single multiplication."""
     low = maximum(1 - abs(x) / 4, 0.0) ** 2 / 2
     return where(x > 0, 1 - low, low)
-
-
-@define(cite="basterretxea2004approximation", aliases=("cri_sigmoid",))
-def sigmoid_cri3(x):
-    """A clipped line whose corners are cut three times by centred recursive interpolation."""
-    h0 = 0.5 + abs(x) / 4
-    g1, h1 = minimum(h0, 1.0), (1 + h0 - 0.26588) / 2
-    g2, h2 = minimum(g1, h1), (g1 + h1 - 0.26588 / 4) / 2
-    top = minimum(minimum(g2, h2), (g2 + h2 - 0.26588 / 16) / 2)
-    return where(x > 0, top, 1 - top)
 
 
 @define(cite="coelho2021automatic", aliases=("qkeras_smooth_sigmoid",))

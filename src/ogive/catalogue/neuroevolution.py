@@ -50,14 +50,6 @@ def sharpneat_softsign(x):
 
 
 @define(cite="green2004sharpneat")
-def polynomial_approximant_steep(x):
-    """The steep sigmoid of NEAT with its exponential replaced by a polynomial of degree four in |x|."""
-    z = abs(4.9 * x)
-    e = 1 + z + 0.555 * z**2 + 0.143 * z**4
-    return where(x > 0, 1 - 1 / (1 + e), 1 / (1 + e))
-
-
-@define(cite="green2004sharpneat")
 def quadratic_sigmoid(x):
     """Two arcs of a parabola joined at zero with a small jump, and lines of slope 5e-6 outside."""
     r = abs(x) - 0.999

@@ -17,20 +17,6 @@ def sigmoid_taylor7(x):
 
 
 @define(cite="heflow")
-def sigmoid_taylor5(x):
-    """Taylor polynomial of degree 5 for the logistic function, the encrypted sigmoid of heflow."""
-    u = x**2
-    return 0.5 + x * (1 / 4 + u * (-1 / 48 + u / 480))
-
-
-@define(cite="heflow")
-def softplus_taylor6(x):
-    """Taylor polynomial of degree 6 for softplus, the encrypted softplus of heflow."""
-    u = x**2
-    return log(2.0) + x * (0.5 + x * (1 / 8 + u * (-1 / 192 + u / 2880)))
-
-
-@define(cite="heflow")
 def swish_taylor6(x):
     """Taylor polynomial of degree 6 for SiLU: x times the quintic of the logistic function, as in heflow."""
     u = x**2
@@ -57,21 +43,6 @@ def sigmoid_cheb9(x):
     return 0.5 + x * (0.2159198015 + u * tail)
 
 
-@define(cite="dahl2018private")
-def tanh_cheb7(x):
-    """Polynomial of degree 7 for tanh near zero, as in TF Encrypted; diverges beyond 3."""
-    u = x**2
-    return x * (0.852721056 + u * (-0.12494112 + u * (0.010654528 - 0.000423424 * u)))
-
-
-@define(cite="dahl2018private")
-def relu_cheb8(x):
-    """Polynomial of degree 8 for ReLU, even but for x/2, as in TF Encrypted."""
-    u = x**2
-    tail = -0.0013660836712429923 + u * (9.009136367360004e-06 - 2.1097433984e-08 * u)
-    return 0.44015372000819103 + x * (0.5 + x * (0.11217537671414643 + u * tail))
-
-
 @define(cite="ryffel2018generic")
 def sigmoid_interpolated5(x):
     """Quintic fitted to the logistic function on [-8, 8], as PySyft computes it on shared secrets."""
@@ -85,12 +56,6 @@ def relu_lsq2_wide(x):
     return 0.563059 + x * (0.5 + 0.078047 * x)
 
 
-@define(cite="ishiyama2020highly")
-def relu_lsq4_wide(x):
-    """Least-squares quartic for ReLU on [-6, 6], for accurate encrypted image classification."""
-    return 0.119782 + x * (0.5 + x * (0.147298 - 0.002015 * x**2))
-
-
 @define(cite="knott2021crypten")
 def erf_taylor8(x):
     """Taylor polynomial of degree 17 for the error function, as CrypTen computes it on shared secrets."""
@@ -99,21 +64,14 @@ def erf_taylor8(x):
     return (2 / sqrt(pi)) * x * (1 + u * (-1 / 3 + u * (1 / 10 + u * (-1 / 42 + u * low))))
 
 
-@define(cite="knott2021crypten")
-def exp_limit(x):
-    """(1 + x/256)^256, the limit definition of the exponential stopped after 8 squarings, as in CrypTen."""
-    return (1 + x / 256) ** 256
-
-
 @define(cite="ma2023secretflow")
 def tanh_cheb17(x):
     """Chebyshev series of degree 17 for tanh, clipped to [-5, 5]: the tanh of SecretFlow's secure unit."""
     # sum of c_k T_(2k+1)(u) by Clenshaw: V_(k+1) = v V_k - V_(k-1) with V_0 = u, V_1 = u (v - 1), v = 2 T_2(u)
-    v = 4 * clip(x / 5, -1, 1) ** 2 - 2
-    b7 = -0.008541730970059077 + v * 0.0061230685785789475
-    b6 = 0.014338801903468182 + v * b7 - 0.0061230685785789475
-    b5 = -0.025830290571688078 + v * b6 - b7
+    u, v = clip(x / 5, -1, 1), 4 * clip(x / 5, -1, 1) ** 2 - 2
+    b6 = 0.014338801903468182 + v * (v * 0.0061230685785789475 - 0.008541730970059077) - 0.0061230685785789475
+    b5 = -0.025830290571688078 + v * b6 - (v * 0.0061230685785789475 - 0.008541730970059077)
     b4 = 0.047703017901250824 + v * b5 - b6
     b3 = -0.08943445792774211 + v * b4 - b5
-    u, b2 = clip(x / 5, -1, 1), 0.17253141478140663 + v * b3 - b4
+    b2 = 0.17253141478140663 + v * b3 - b4
     return u * (1.2514045938932097 + (v - 1) * (-0.3655987797163166 + v * b2 - b3) - b2)

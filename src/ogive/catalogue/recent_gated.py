@@ -21,13 +21,13 @@ def iglu_approx(x, sigma=5.0):
 
 @define(cite="krause2026geometric", aliases=("geometric_monomial",))
 def gem(x):
-    """The input gated by a log-logistic distribution function of exponent 2 (N = 1): rational, zero on the left."""
+    """The input gated by a log-logistic distribution of exponent 2; read off the abstract, the paper's scale unseen."""
     return where(x > 1, x / (1 + x**-2.0), maximum(x, 0.0) ** 3 / (1 + x**2))
 
 
 @define(cite="krause2026geometric")
 def gem_2(x):
-    """GEM with N = 2, smoother at zero and nearer the rectifier, which its paper prefers for transformers."""
+    """GEM with N = 2, smoother at zero and nearer the rectifier; read off the abstract, the paper's scale unseen."""
     return where(x > 1, x / (1 + x**-4.0), maximum(x, 0.0) ** 5 / (1 + x**4))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import define
-from ogive.ops import abs, pi, sin, sqrt, where
+from ogive.ops import abs, pi, sin, where
 
 
 @define(cite="lu2025bumblebee", aliases=("bumblebee_gelu",))
@@ -32,21 +32,3 @@ def erf_fourier7(x):
     low = 1.25772 * sin(w) - 0.0299154 * sin(2 * w) + 0.382155 * sin(3 * w) - 0.0519123 * sin(4 * w)
     inside = low + 0.196033 * sin(5 * w) - 0.0624557 * sin(6 * w) + 0.118029 * sin(7 * w)
     return where(x > 1.7, 1.0, where(x >= -1.7, inside, -1.0))
-
-
-@define(cite="luo2024secformer", aliases=("secformer_gelu",))
-def gelu_secformer(x):
-    """GELU of SecFormer, with seven terms of a sine series of period 20 in place of the error function."""
-    w = pi / 10 / sqrt(2) * x
-    low = 1.25772 * sin(w) - 0.0299154 * sin(2 * w) + 0.382155 * sin(3 * w) - 0.0519123 * sin(4 * w)
-    inside = low + 0.196033 * sin(5 * w) - 0.0624557 * sin(6 * w) + 0.118029 * sin(7 * w)
-    edge = 1.7 * sqrt(2)
-    return where(x > edge, x, where(x >= -edge, x * (1 + inside) / 2, 0.0))
-
-
-@define(cite="merkwirth2024polynomial", aliases=("polynomial_gelu",))
-def gelu_quartic(x):
-    """A quartic about 0.228 between -3.91 and 4.37, zero left and a shifted identity right, to train from scratch."""
-    u = x - 0.2279539373530299
-    inside = 0.09631819 + u * (0.5 + u * (0.17 + u * (1.8e-10 - 3.2e-3 * u)))
-    return where(u >= 4.13964606264697, u, where(u > -4.13791809, inside, 0.0))

@@ -18,26 +18,6 @@ def sigmoid_t1(x):
     return clip(x / 4 + 0.5, 0, 1)
 
 
-@define(cite="secretflow2023serving")
-def sigmoid_t3(x):
-    """Taylor cubic of the logistic function inside [-2, 2], a step to 0 and 1 outside."""
-    return where(x > 2, 1.0, where(x >= -2, 0.5 + x * (12 - x**2) / 48, 0.0))
-
-
-@define(cite="secretflow2023serving")
-def sigmoid_t5(x):
-    """Taylor quintic of the logistic function clipped to [0, 1]."""
-    t = clip(x, -12, 12)  # outside, the quintic has left [0, 1]
-    return clip(0.5 + t * (1 / 4 + t**2 * (-1 / 48 + t**2 / 480)), 0, 1)
-
-
-@define(cite="secretflow2023serving")
-def sigmoid_t9(x):
-    """Taylor polynomial of degree 9 for the logistic function, not clipped."""
-    u = x**2
-    return 0.5 + x * (1 / 4 + u * (-1 / 48 + u * (1 / 480 + u * (-17 / 80640 + 31 / 1451520 * u))))
-
-
 @define(cite=("ma2023secretflow", "secretflow2023serving"))
 def sigmoid_seg3(x):
     """A line of slope 1/8 clipped to [0, 1]: the logistic function in three pieces."""

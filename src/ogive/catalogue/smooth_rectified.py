@@ -119,7 +119,12 @@ def huber_relu(x):
     return where(x > 1, x - 0.5, where(x > 0, x * (x / 2), 0.0))
 
 
-@define(cite="frey1999variational", aliases=("expected_relu", "probit_softplus"), params={"s": Param(low=0.0)})
+@define(
+    cite="frey1999variational",
+    aliases=("expected_relu", "probit_softplus"),
+    params={"s": Param(low=0.0)},
+    exceptions={"value": "far to the left x Phi(x) and phi(x) cancel"},
+)
 def gaussian_softplus(x, s=1.0):
     """Mean of a rectifier under normal noise of deviation s: the antiderivative of the normal probability."""
     return x * Phi(x / s) + s * phi(x / s)

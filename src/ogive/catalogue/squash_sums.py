@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import abs, atan, cos, exp, maximum, minimum, sigmoid, sign, sin, softplus, sqrt, tanh, where
+from ogive.ops import abs, atan, cos, exp, maximum, minimum, sigmoid, sin, softplus, sqrt, tanh, where
 
 # Two squashing curves
 
@@ -76,17 +76,6 @@ def root_softplus(x, alpha=1.0, beta=1.0, gamma=1.0):
     # below -40 the root of the softplus is exp(u/2) to the last digit, and stays a normal number twice as far
     u = gamma * x
     return alpha * x + beta * where(u > -40, sqrt(softplus(maximum(u, -40))), exp(minimum(u, -40) / 2))
-
-
-@define(cite="tlupov2025actix")
-def log_exponential(x):
-    """Odd, flatter than any power at zero, and x far away: sign(x) softplus(|x| - 1/|x|)."""
-    # below 1/800 the softplus is exp(-800) or less, which is no double; stopping there keeps 1/|x| finite
-    a = maximum(abs(x), 1 / 800)
-    return sign(x) * softplus(a - 1 / a)
-
-
-# Waves
 
 
 @define(

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import abs, atan, cos, cosh, exp, expm1, hypot1, isru, log, pi, sigmoid, sign, sqrt, where
-
-
-@define(cite="xu2012regularization", params={"lambd": Param(low=0.0)})
-def half_shrink(x, lambd=1.0):
-    """Proximal map of the square root of |x|: a jump from zero at 0.945, then less bias the larger the input."""
-    z = lambd / 8 * abs(x / 3) ** -1.5
-    angle = pi / 6 + atan(z / sqrt((1 - z) * (1 + z))) / 3
-    return where(abs(x) > 54 ** (1 / 3) / 4 * lambd ** (2 / 3), 4 / 3 * x * cos(angle) ** 2, 0.0)
+from ogive.ops import abs, cosh, exp, expm1, hypot1, isru, log, sigmoid, sign, sqrt, where
 
 
 @define(cite=("guo2015near", "borgerding2017amp"), params={"c": Param(low=0.0, note="width")})

@@ -164,8 +164,13 @@ def _keep(made: dict[str, Certificate], points: int | None, console: Console) ->
 
     path = Path(ogive.catalogue.__file__).with_name("certificates.tsv")
     old: dict[str, Any] = dict(shipped())
-    rows = {n: old[n] if _same(old.get(n), lookup(n)) else row(lookup(n), c, numerics(), None if remembered(lookup(n)) else points)
-            for n, c in made.items() if c.passed}  # fmt: skip
+    rows = {}
+    for name, certificate in made.items():
+        act = lookup(name)
+        if certificate.passed and _same(old.get(name), act):
+            rows[name] = old[name]
+        elif certificate.passed:
+            rows[name] = row(act, certificate, numerics(), None if remembered(act) else points)
     write(rows, path)
     console.print(f"wrote {len(rows)} certificates into {path}", soft_wrap=True)
 

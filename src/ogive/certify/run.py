@@ -24,6 +24,8 @@ from ogive.kernels import native
 # and held to the laws; code that rounds after every operation is given the room such code needs.
 OURS = {torch.bfloat16: 1.0, torch.float16: 1.0, torch.float32: 2.0, torch.float64: 64.0}
 CODE = {torch.bfloat16: 16.0, torch.float16: 16.0, torch.float32: 64.0, torch.float64: 64.0}
+# An exception gives up relative accuracy in a tail or at a zero, never more than this beside 1.
+EXCEPTED = {torch.bfloat16: 1e-12, torch.float16: 1e-12, torch.float32: 1e-9, torch.float64: 1e-12}
 _CODE_FLOOR = 1.0  # and an error in a tail is held against 1, not against the tail
 
 
@@ -115,8 +117,7 @@ def _computed(run: Callable[[Tensor], Any], exact: Truth, order: int) -> list[Te
 
 def _finding(act: Activation, k: int, dtype: torch.dtype, way: str, worst: Worst, bound: float) -> Finding:
     excepted = act.exceptions.get(ORDERS[k], "") if worst.units > bound else ""
-    # An exception gives up relative accuracy in a tail or at a zero, never more.
-    if excepted and not abs(worst.got - worst.want) <= 1e-12 * max(1.0, abs(worst.want)):
+    if excepted and not abs(worst.got - worst.want) <= EXCEPTED[dtype] * max(1.0, abs(worst.want)):
         excepted = ""
     return Finding(ORDERS[k], str(dtype)[6:], way, worst.units, bound, worst.x, worst.got, worst.want,
                    worst.beyond, worst.points, excepted)  # fmt: skip

@@ -3,15 +3,20 @@ with its values on the checking grid."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 
 from ogive.activation import Activation
 from ogive.catalogue import entries
 from ogive.derive.fit import Array, Model
+from ogive.derive.kept import Arrays, digest, kept, text, value
 from ogive.derive.structure import filed
 from ogive.derive.target import CHECK, mismatches
 from ogive.expr import Expr, var
@@ -25,12 +30,30 @@ SAME = 1e-9  # entries closer than this, relative to 1 + |y|, are one function
 class Row:
     """One entry with its values on the checking grid, as published."""
 
-    def __init__(self, act: Activation) -> None:
+    def __init__(self, act: Activation, check: Array | None = None) -> None:
         self.act, self.name = act, str(act.name)
-        self.model = Model(act)
+        self._check = check
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Parameters of the value."""
+        free = self.act.expr.variables()
+        return tuple(k for k in self.act.defaults if k in free)
+
+    @cached_property
+    def model(self) -> Model:
+        return Model(self.act)
+
+    @cached_property
+    def check(self) -> Array:
+        if self._check is not None:
+            return self._check
         with np.errstate(all="ignore"):
-            self.check = self.model.at(CHECK, {})
-        self.year = _year(act)
+            return self.model.at(CHECK, {})
+
+    @cached_property
+    def year(self) -> int:
+        return _year(self.act)
 
     @cached_property
     def numbered(self) -> Expr:
@@ -50,6 +73,20 @@ class Row:
     def jumps(self) -> tuple[float, ...]:
         """Where the value jumps, at ``base``."""
         return self.jumps_at(self.base)
+
+    @property
+    def jumping(self) -> tuple[list[float], list[float], list[list[float]]]:
+        """Base, jumps and moves, to be kept."""
+        return self.base.tolist(), list(self.jumps), self.moves.tolist()
+
+    def told(self, jumping: Any) -> None:
+        """Take what was kept of :attr:`jumping`; None for an entry that does not jump."""
+        if jumping is None:
+            self.__dict__["jumps"] = ()
+        else:
+            base, jumps, moves = jumping
+            self.__dict__.update(base=np.array(base), jumps=tuple(jumps),
+                                 moves=np.array(moves).reshape(len(jumps), len(base)))  # fmt: skip
 
     def jumps_at(self, params: Array) -> tuple[float, ...]:
         """Where the value jumps at these parameters."""
@@ -74,6 +111,17 @@ class Row:
             if len(there) == len(self.jumps):
                 found[:, i] = (np.array(there) - np.array(self.jumps)) / (other[i] - v)
         return found
+
+
+def _made_from(acts: Sequence[Activation]) -> str:
+    """A digest of the formulas of the catalogue, of the code that looks at them, and of what computes."""
+    here = Path(__file__).parent
+    code = [(here / f"{name}.py").read_text() for name in
+            ("candidates", "fit", "looks", "normal", "structure", "target")]  # fmt: skip
+    entries = [f"{a.name}|{a.written}|{a.same_as}|{a.inputs}|"
+               + ";".join(f"{k}={p.default},{p.low},{p.high},{p.closed}" for k, p in a.params.items())
+               for a in acts]  # fmt: skip
+    return digest([*code, *entries, *(f"{a.name}{_year(a)}" for a in acts), torch.__version__, np.__version__])
 
 
 def _year(act: Activation) -> int:
@@ -115,6 +163,8 @@ class Table:
     rows: tuple[Row, ...]
     check: Array
     first: tuple[int, ...]
+    filed: Sequence[Any]
+    key: str
 
     @cached_property
     def named(self) -> dict[str, Row]:
@@ -123,7 +173,12 @@ class Table:
     @cached_property
     def jumping(self) -> tuple[Row, ...]:
         """Rows with a jump that stand for themselves or have parameters."""
-        return tuple(r for i, r in enumerate(self.rows) if (self.first[i] == i or r.model.names) and r.jumps)
+        rows = [r for i, r in enumerate(self.rows) if self.first[i] == i or r.names]
+        known = kept("jumps", self.key, lambda: {"jumps": text({r.name: r.jumping for r in rows if r.jumps})})
+        told = value(known["jumps"])
+        for r in rows:
+            r.told(told.get(r.name))
+        return tuple(r for r in rows if r.name in told)
 
     @cached_property
     def written_alike(self) -> dict[Expr, list[Row]]:
@@ -148,26 +203,38 @@ class Table:
     @cached_property
     def learned(self) -> tuple[Row, ...]:
         """Rows with parameters."""
-        return tuple(r for r in self.rows if r.model.names)
+        return tuple(r for r in self.rows if r.names)
 
 
 @lru_cache(maxsize=1)
 def table() -> Table:
-    """The catalogue, prepared at first use."""
-    rows = tuple(Row(act) for act in entries().values() if len(act.inputs) == 1)
+    """The catalogue, prepared at first use; values and shapes are kept on disk."""
+    acts = [act for act in entries().values() if len(act.inputs) == 1]
+    key = _made_from(acts)
+    known = kept("entries", key, lambda: _prepared(acts))
+    rows = tuple(Row(act, check) for act, check in zip(acts, known["check"]))
+    return Table(rows, known["check"], tuple(map(int, known["first"])), value(known["filed"]), key)
+
+
+def _prepared(acts: Sequence[Activation]) -> Arrays:
+    rows = [Row(act) for act in acts]
     check = np.stack([r.check for r in rows])
     order = sorted(range(len(rows)), key=lambda i: preference(rows[i]))
     first = list(range(len(rows)))
     standing: list[int] = []
+    few = np.ascontiguousarray(check[:, ::17])
     for i in order:
-        if standing:
-            near = mismatches(check[i], check[standing])
+        with np.errstate(all="ignore"):  # most are ruled out at a few points; where one has no value, none are
+            apart = (np.abs(few[i] - few[standing]) > 1e-6 * (1.0 + np.abs(few[i]))).any(1)
+        close = [j for j, far in zip(standing, apart) if not far]
+        if close:
+            near = mismatches(check[i], check[close])
             best = int(near.argmin())
             if near[best] <= SAME:
-                first[i] = standing[best]
+                first[i] = close[best]
                 continue
         standing.append(i)
-    return Table(rows, check, tuple(first))
+    return {"check": check, "first": np.array(first), "filed": text([filed(a) for a in acts])}
 
 
 def preference(row: Row) -> tuple[bool, int, int, str]:

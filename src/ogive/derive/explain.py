@@ -30,7 +30,8 @@ Columns = Callable[[Row], Sequence[int]]
 _EFFORT = ((0, 10, 10, 5, 1), (10, 130, 24, 10, 4), (0, 48, 16, 8, 4))
 _EXACT = 1e-12  # a root mean square residual that only rounding leaves
 _ENOUGH = 6  # explanations of one kind
-_CANDIDATES = 12  # entries of one shape that are solved for
+_CANDIDATES = 10  # entries of one shape that are solved for
+_FOUND = 4  # explanations by formula
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,11 @@ def by_formula(target: Target, tol: float) -> list[Explanation]:
         fitting = [(len(places), row) for row, places in table().shaped.get((how, goal.shape), ()) if have <= places]
         fitting.sort(key=lambda t: (t[0], preference(t[1])))
         for _, row in fitting[:_CANDIDATES]:
-            for solution in solutions(row.act, row.model.names, goal, how):
+            for solution in solutions(row.act, row.names, goal, how):
                 got = _told(row, solution, how, target, tol)
                 if got is not None:
                     found.append(got)
-            if len(found) >= _ENOUGH or any(e.complexity == 1 for e in found):
+            if len(found) >= _FOUND or any(e.complexity == 1 for e in found):
                 return found
         if found and how:
             break
@@ -107,7 +108,7 @@ def _told(row: Row, solution: Solution, how: int, target: Target, tol: float) ->
     got = accepted(row, fitted, target, tol)
     if got is None:
         return None
-    n = len(row.model.names)
+    n = len(row.names)
     return plainest(got, fitted, (n, n + 1) if how == 1 else range(n + 2), FREE, target, tol)
 
 
@@ -116,7 +117,7 @@ def other_parameters(target: Target, tol: float, effort: int, known: Iterable[Ex
     done = {e.name for e in known}
 
     def columns(row: Row) -> Sequence[int]:
-        return range(len(row.model.names))
+        return range(len(row.names))
 
     starts = [s for s in plain().starts(target.fit) if s.row.name not in done]
     return _fitted(starts, Linear(), columns, target, tol, effort)
@@ -129,7 +130,7 @@ def rescaled(target: Target, tol: float, effort: int, with_parameters: bool) -> 
         return Fits((), ())
 
     def columns(row: Row) -> Sequence[int]:
-        p = len(row.model.names)
+        p = len(row.names)
         return range(p + 2) if with_parameters else (p, p + 1)
 
     return _fitted(nearest(y, with_parameters), FREE, columns, target, tol, effort)
@@ -183,6 +184,6 @@ def straight(target: Target, tol: float) -> Explanation | None:
 
 def _nearly(row: Row, fitted: Fitted, target: Target) -> Explanation:
     """A fit that is not exact, with four digits of its numbers."""
-    params = {k: float(f"{v:.4g}") for k, v in zip(row.model.names, fitted.theta)}
+    params = {k: float(f"{v:.4g}") for k, v in zip(row.names, fitted.theta)}
     how = Transform(**{k: float(f"{v:.4g}") for k, v in vars(fitted.how).items()})
     return Explanation(row, params, how, gap(target.check, row.model.at(CHECK, params, how)))

@@ -73,9 +73,9 @@ def accepted(row: Row, fitted: Fitted, target: Target, tol: float) -> Explanatio
 
 def written_alike(e: Explanation) -> Iterator[Explanation]:
     """The same explanation by the other entries that have the same formula."""
-    names = e.row.model.names
+    names = e.row.names
     for row in table().written_alike.get(e.row.numbered, ()):
-        values = {new: e.parameters.get(k, e.row.act.defaults[k]) for k, new in zip(names, row.model.names)}
+        values = {new: e.parameters.get(k, e.row.act.defaults[k]) for k, new in zip(names, row.names)}
         if row is not e.row and all(inside_interval(row.act.params[k], v) for k, v in values.items()):
             changed = {k: v for k, v in values.items() if v != row.act.defaults[k]}
             yield Explanation(row, changed, e.how, e.gap)
@@ -96,7 +96,7 @@ def plainest(
     """
     if e.complexity < 2 and not (e.how.a < 0 and linear.scale):
         return e
-    row, n = e.row, len(e.row.model.names)
+    row, n = e.row, len(e.row.names)
     problem = Problem(FIT, target.fit, linear)
     theta, left = fitted.theta, tuple(free)
     for _ in range(len(left)):

@@ -141,7 +141,7 @@ def _explained(target: Target, tol: float) -> tuple[list[Explanation], list[Expl
         return [line], []
     told = by_formula(target, tol)
     near: list[Explanation] = []
-    if not any(e.complexity == 1 for e in told):
+    if not told:
         jumps = target.jumps()
         if len(jumps):
             told += by_jumps(target, jumps, tol)
@@ -156,11 +156,13 @@ def _explained(target: Target, tol: float) -> tuple[list[Explanation], list[Expl
 
 
 def _stages(target: Target, tol: float, told: list[Explanation]) -> Iterator[Fits]:
-    """The searches by fitting, little effort on the likely ones first; it ends where something is told."""
+    """The searches by fitting, little effort on the likely ones first; it ends where something is told. A function
+    whose formula is known has been compared by its formula before, so less is tried."""
     yield other_parameters(target, tol, 0, told)
     yield rescaled(target, tol, 0, False)
     if not told:
-        yield other_parameters(target, tol, 1)
+        if target.act is None:
+            yield other_parameters(target, tol, 1)
         yield rescaled(target, tol, 1, False)
     if not told:
         yield rescaled(target, tol, 2, True)

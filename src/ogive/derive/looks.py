@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from ogive.derive.candidates import Row, draws, table
 from ogive.derive.fit import Array
+from ogive.derive.kept import Arrays, kept
 from ogive.derive.target import FIT
 
 Small = NDArray[np.float32]
@@ -32,6 +33,7 @@ FEW_SCALES = tuple(np.geomspace(0.3, 3.3, 5))
 FEW_SHIFTS = (-2.2, -1.0, 0.0, 1.0, 2.2)
 DRAWS = 4  # sets of parameters, with the defaults, that are looked at scaled and shifted
 PLAIN_DRAWS = 24  # and as they are
+_KEPT = ("unit", "slopes", "theta", "bounds", "piece_row", "default")  # of a block, on disk
 _PIECES = 160  # of each block, that are looked at closely
 
 WEIGHT = 1.0 / (1.0 + np.abs(FIT) / 3.0)
@@ -179,12 +181,19 @@ def nearest(y: Array, with_parameters: bool) -> list[Start]:
 
 @lru_cache(maxsize=1)
 def blocks() -> tuple[Block, ...]:
-    """The looks of the whole catalogue; of entries that are one function and have no parameters, the first."""
+    """The looks of the whole catalogue; of entries that are one function and have no parameters, the first. Kept on
+    disk and mapped from there."""
     t = table()
-    rows = [r for i, r in enumerate(t.rows) if t.first[i] == i or r.model.names]
-    sizes = sorted({len(r.model.names) for r in rows})
+    rows = [r for i, r in enumerate(t.rows) if t.first[i] == i or r.names]
+    groups = [(n, tuple(r for r in rows if len(r.names) == n)) for n in sorted({len(r.names) for r in rows})]
     standing = frozenset(t.rows[i].name for i in set(t.first))
-    return tuple(_block(n, tuple(r for r in rows if len(r.model.names) == n), standing) for n in sizes)
+
+    def make() -> Arrays:
+        made = [_block(n, group, standing) for n, group in groups]
+        return {f"{b.n}.{k}": getattr(b, k) for b in made for k in _KEPT}
+
+    known = kept("looks", t.key, make)
+    return tuple(Block(n, group, *(known[f"{n}.{k}"] for k in _KEPT)) for n, group in groups)
 
 
 @dataclass(frozen=True)
@@ -199,9 +208,10 @@ class Plain:
 
     def starts(self, y: Array, n: int = 64) -> list[Start]:
         """The two best sets of parameters of each of the ``n`` best entries."""
-        r = (y * WEIGHT).astype(np.float32) - self.values
-        r -= (np.matmul(self.turns, r[:, :, None]) * self.turns).sum(1)
-        left = (r * r).sum(1)
+        with np.errstate(all="ignore"):
+            r = (y * WEIGHT).astype(np.float32) - self.values
+            r -= (np.matmul(self.turns, r[:, :, None]) * self.turns).sum(1)
+            left = (r * r).sum(1)
         left = np.where(np.isfinite(left), left, np.float32(1e30))
         found = []
         for row, lo, hi in zip(self.rows, self.bounds, np.append(self.bounds[1:], len(left))):
@@ -211,7 +221,7 @@ class Plain:
 
     def _start(self, left: Small, least: float, lo: int, hi: int, row: Row) -> Start:
         best = lo + np.argsort(left[lo:hi])[:2]
-        theta = np.concatenate([self.theta[best, : len(row.model.names)], np.tile([1.0, 0.0], (len(best), 1))], 1)
+        theta = np.concatenate([self.theta[best, : len(row.names)], np.tile([1.0, 0.0], (len(best), 1))], 1)
         return Start(row, theta, least)
 
 
@@ -219,10 +229,15 @@ class Plain:
 def plain() -> Plain:
     """The parameters of the whole catalogue."""
     rows = table().learned
-    most = max(len(r.model.names) for r in rows)
+    known = kept("parameters", table().key, lambda: _parameters(rows))
+    return Plain(rows, *(known[k] for k in ("values", "turns", "theta", "bounds")))
+
+
+def _parameters(rows: tuple[Row, ...]) -> Arrays:
+    most = max(len(r.names) for r in rows)
     values, turns, thetas, bounds, total = [], [], [], [], 0
     for row in rows:
-        n = len(row.model.names)
+        n = len(row.names)
         drawn = draws(row.model, PLAIN_DRAWS)
         theta = np.concatenate([drawn, np.tile([1.0, 0.0], (len(drawn), 1))], 1)
         with np.errstate(all="ignore"):
@@ -233,4 +248,5 @@ def plain() -> Plain:
         thetas.append(np.pad(drawn, ((0, 0), (0, most - n))))
         bounds.append(total)
         total += len(drawn)
-    return Plain(rows, np.concatenate(values), np.concatenate(turns), np.concatenate(thetas), np.array(bounds))
+    return {"values": np.concatenate(values), "turns": np.concatenate(turns), "theta": np.concatenate(thetas),
+            "bounds": np.array(bounds)}  # fmt: skip

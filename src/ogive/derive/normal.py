@@ -164,7 +164,7 @@ class Normal:
             return {}
         if len(p) == 1:
             ((m, v),) = p.items()
-            if float(k).is_integer() or (v > 0).all() and all(self.generators[g].op in _POSITIVE for g, _ in m):
+            if float(k).is_integer() or ((v > 0).all() and all(self.generators[g].op in _POSITIVE for g, _ in m)):
                 return self._monomial({g: e * k for g, e in m}, v ** float(k))
         elif float(k).is_integer() and 0 < k <= 6:
             out = p
@@ -251,7 +251,7 @@ class Normal:
             for m, v in p.items():
                 if all(g == 0 or g in on for g, _ in m):
                     piece = self.add(piece, {tuple((g, e) for g, e in m if g == 0): v})
-            inside = self.number(1.0) if low is None else {((low, 1.0),): np.ones(self.rows)}
+            inside: Poly = self.number(1.0) if low is None else {((low, 1.0),): np.ones(self.rows)}
             if high is not None:
                 inside = self.add(inside, {((high, 1.0),): np.ones(self.rows)}, -1.0)
             out = self.add(out, self.mul(inside, self.step(piece)))

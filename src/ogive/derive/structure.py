@@ -36,7 +36,6 @@ class Layout:
         zero = np.zeros(rows)
         return np.stack([self.coefficients.get(p, zero) for p in places], 1) if places else np.zeros((rows, 0))
 
-
     def places(self, outer: bool) -> tuple[str, ...]:
         """Where there are coefficients, without those of a line if that is left outside."""
         return tuple(sorted(p for p in self.coefficients if not (outer and p in ("=", "=x^1"))))
