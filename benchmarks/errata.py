@@ -226,7 +226,7 @@ def page() -> str:
         "`python benchmarks/errata.py`, which runs the libraries; none is copied.", "",
         "A name with several published meanings is no error as long as the library means one of them. Where the "
         "catalogue recognises what is computed instead, the last column says so.", "",
-        "| library | version | elementwise | names we know | another function | other defaults "
+        "| library | version | elementwise modules | names we know | another function | other defaults "
         "| NaN for \\|x\\| <= 100 |",
         "|---|---|---|---|---|---|---|",
         *(f"| {' | '.join(map(str, row))} |" for row in counts), "",
