@@ -170,6 +170,5 @@ def layouts() -> dict:
 
 
 if __name__ == "__main__":
-    everything = [n for n, e in catalogue.entries().items()]
-    count = int(sys.argv[1])
-    print(json.dumps({"sweep": sweep(count, everything), "gates": gates(), "layouts": layouts()}))
+    count, names = int(sys.argv[1]), sys.argv[2].split(",")
+    print(json.dumps({"sweep": sweep(count, names), "gates": gates(), "layouts": layouts()}))

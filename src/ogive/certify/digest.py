@@ -29,6 +29,6 @@ def numerics() -> str:
     kernels = root / "kernels"
     for folder in (kernels, kernels / "c"):
         for file in sorted(folder.iterdir(), key=lambda f: f.name):
-            if file.name.endswith((".py", ".c", ".h")):
+            if file.name.endswith((".py", ".c", ".h")) and not file.name.startswith("triton"):  # a CPU is certified
                 text.update(file.read_bytes())
     return text.hexdigest()[:16]

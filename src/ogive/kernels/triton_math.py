@@ -50,7 +50,8 @@ def nearest(a):
 def times(a, b):
     """a*b where an exact zero wins over an overflow."""
     product = a * b
-    return tl.where((a == 0.0) | (b == 0.0), tl.zeros_like(product), product)
+    # not a | of two comparisons: a factor may be a number, and | of a block and a number is refused
+    return tl.where(a == 0.0, tl.zeros_like(product), tl.where(b == 0.0, tl.zeros_like(product), product))
 
 
 @triton.jit
