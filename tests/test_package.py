@@ -96,5 +96,5 @@ def test_the_readme_counts_what_there_is():
     entries = ogive.catalogue.entries().values()
     excepted = sum(bool(e.exceptions) for e in entries)
     assert f"a catalogue of {len(entries)} published activations" in text
-    assert f"{len(ogive.cards())} cards" in text
+    assert f"{len(ogive.cards.cards())} cards" in text
     assert f"{excepted} entries of {len(entries)} declare an exception" in text

@@ -43,11 +43,9 @@ _WHERE = {
     "trace": "ogive.derive.trace",
     "smooth": "ogive.derive.smooth",
     "check": "ogive.certify.run",
-    "card": "ogive.cards",
-    "cards": "ogive.cards",
     "relations": "ogive.derive.relations",
 }
-_MODULES = ("catalogue", "ops", "bench", "layers", "derive", "adapters")
+_MODULES = ("catalogue", "cards", "ops", "bench", "layers", "derive", "adapters")
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 
@@ -57,8 +55,6 @@ if TYPE_CHECKING:
     from ogive.activation import Activation as Activation
     from ogive.activation import Param as Param
     from ogive.activation import define as define
-    from ogive.cards import card as card
-    from ogive.cards import cards as cards
     from ogive.certify.run import check as check
     from ogive.derive.calculus import derivative as derivative
     from ogive.derive.describe import describe as describe

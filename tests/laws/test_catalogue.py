@@ -70,7 +70,7 @@ def test_equal_functions_say_so_and_only_they():
 
 def test_every_citation_exists_and_is_used():
     known = bib_entries()
-    used = {k for e in ENTRIES.values() for k in e.cite} | {k for c in ogive.cards().values() for k in c.cite}
+    used = {k for e in ENTRIES.values() for k in e.cite} | {k for c in ogive.cards.cards().values() for k in c.cite}
     assert all(e.cite for e in ENTRIES.values()), [n for n, e in ENTRIES.items() if not e.cite]
     assert used <= set(known), f"cited but not in references.bib: {sorted(used - set(known))}"
     assert set(known) <= used, f"in references.bib but never cited: {sorted(set(known) - used)}"
