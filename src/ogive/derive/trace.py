@@ -210,8 +210,8 @@ def trace(subject: Any) -> Activation:
 def name_of(subject: Any) -> str:
     """What to call a subject in messages.
 
-    >>> name_of(torch.nn.GELU())
-    'GELU()'
+    >>> name_of(torch.nn.ReLU())
+    'ReLU()'
     """
     if isinstance(subject, nn.Module):
         return " ".join(str(subject).split())[:60] or type(subject).__name__
