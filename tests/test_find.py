@@ -220,7 +220,7 @@ def test_two_hundred_disguised_functions_are_recognised():
     assert len(hidden) == 200
     found = [(d, find(d.target)) for d in hidden]
     missed = [(d.entry, d.done) for d, got in found if not recognised(d, got)]
-    assert len(missed) <= 6, missed  # 98 % is wanted; 97 to 99 % of several seeds was measured
+    assert len(missed) <= 4, missed
     renamed = [d.entry for d, got in found if not recognised(d, got, by_name=True)]
     assert len(renamed) <= 30, renamed  # scaled copies of entries that need fewer numbers
 
@@ -426,3 +426,9 @@ def test_bad_options():
 def test_transform_text():
     assert Transform(a=-1.0, b=-0.5, c=2.0, d=-0.25, e=1.0).text("f") == "2*f(-x - 0.5) - 0.25*x + 1"
     assert Transform().changed == 0
+
+
+def test_a_threshold_between_two_grid_points_is_not_overlooked():
+    moved = find("where(x > 0.0804, x, 0)").best
+    assert moved is not None and moved.kind != "identical"
+    assert find("where(x > 0.1, x, 0)").best.kind == "identical"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from ogive.activation import Activation
 from ogive.derive.candidates import Row, preference, table
@@ -46,7 +47,7 @@ def identical(target: Target, tol: float) -> list[Explanation]:
     """Entries that are the function as published, the one others refer to first."""
     t = table()
     far = mismatches(target.check, t.check)
-    found = [t.rows[i] for i in np.flatnonzero(far <= tol)]
+    found = [t.rows[i] for i in np.flatnonzero(far <= tol) if _same_breaks(target, t.rows[i].act, tol)]
     if target.act is not None and found:
         tree, back = _fixed(target.act)
 
@@ -60,6 +61,16 @@ def identical(target: Target, tol: float) -> list[Explanation]:
     else:
         found.sort(key=lambda r: (r.act.same_as is not None, len(r.act.params), r.year, r.name))
     return [Explanation(r, {}, Transform(), gap(target.check, r.check)) for r in found]
+
+
+def _same_breaks(target: Target, act: Activation, tol: float) -> bool:
+    """Whether the values also agree beside every break point of either, which may lie between two grid points."""
+    breaks = {*act.breakpoints(), *(target.act.breakpoints() if target.act is not None else ())}
+    if not breaks:
+        return True
+    at = np.array([b + side * 1e-6 * (1.0 + abs(b)) for b in breaks for side in (-1.0, 1.0)])
+    theirs = act(torch.from_numpy(at)).double().numpy()
+    return bool(mismatches(target(at), theirs[None])[0] <= tol)
 
 
 def _fixed(act: Activation) -> tuple[Expr, Expr | None]:
