@@ -95,6 +95,11 @@ def _total(entry: Activation, order: int) -> Reference:
         slope = Form(differentiate(expr, name), names, form.defaults, derived=True)
         here = slope.program.run(wide, torch.float64)
         known = known + torch.nan_to_num((here * value).abs(), nan=0.0, posinf=math.inf)
+    if order:  # at a jump the neighbours of x have other slopes: which one is meant is decided by rounding
+        either = [form.program.run([w * (1.0 + s) for w in wide[: len(act.inputs)]] + wide[len(act.inputs) :],
+                                   torch.float64) for s in (-1e-15, 1e-15)]  # fmt: skip
+        jumps = (either[1] - either[0]).abs() > 1e-4 * (either[0].abs() + either[1].abs())
+        known = torch.where(jumps, math.inf, known)
     return Reference(want.expand(COUNT).numpy(), known.expand(COUNT).numpy())
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ogive.activation import Activation
 from ogive.derive.emit import emit
-from tests.emit.reference import COUNT, data
+from tests.emit.reference import COUNT, data, points
 
 FLAGS = ("-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wdouble-promotion", "-O0", "-ffp-contract=off")
 _BITS = {"double": ctypes.c_double, "float": ctypes.c_float}
@@ -137,7 +137,7 @@ def run_glsl(entries: Sequence[Activation], folder: Path) -> dict[str, np.ndarra
 def run_octave(entries: Sequence[Activation], folder: Path) -> dict[str, np.ndarray]:
     """One script with all functions, which reads the points and writes the values as doubles."""
     parts = ["1;"]
-    np.concatenate(data(next(e for e in entries if len(e.inputs) == 2))).tofile(folder / "points.bin")
+    np.concatenate((points(), points()[::-1])).tofile(folder / "points.bin")
     for i, entry in enumerate(entries):
         parts.append(emit(entry, "matlab", name=f"f{i}"))
     parts += ["file = fopen('points.bin'); p = fread(file, [1, Inf], 'double'); fclose(file);",

@@ -100,13 +100,17 @@ def test_double_precision_agrees(entry):
         assert bool((torch.isfinite(b) | ~torch.isfinite(a)).all())
 
 
+# A result below 1e-34 is a product of factors that float32 may have to keep below its normal numbers.
+FLOOR = 1e-34
+
+
 def units32(expr: Expr, run_as: Expr, entry: Activation, x: torch.Tensor) -> tuple[float, torch.Tensor]:
     """The worst error of ``run_as`` in float32, in eps (|f| + |x f'|), and where a finite value came out not finite."""
     true = run(expr, entry, x)
     got = run(run_as, entry, x.float()).double()
     fits = torch.isfinite(true) & (true.abs() <= torch.finfo(torch.float32).max)
     info = torch.finfo(torch.float32)
-    error = (got - true).abs() / (info.eps * scale(entry, expr, x) + info.smallest_normal)
+    error = (got - true).abs() / (info.eps * scale(entry, expr, x) + FLOOR)
     lost = fits & ~torch.isfinite(got)
     return float(torch.where(fits & ~lost, error, 0.0).max()), lost
 

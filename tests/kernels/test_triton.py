@@ -48,10 +48,10 @@ def interpreted() -> dict:
 
 
 # Float32 arithmetic on a formula that cancels: near a zero of the slope (snake), of the value (smoothstep at the
-# foot of its step, swooshr at 0, whose constant leaves 5e-10), and where the entry itself declares it (ATLU).
+# foot of its step, sinc at the integers, a Chebyshev fit at a turn, swooshr at 0, whose constant leaves 5e-10), and where the entry itself declares it (ATLU).
 CANCELS = {
     ("snake", "slope"), ("snakebeta", "slope"), ("smoothstep", "value"), ("swooshr", "value"), ("atlu", "slope"),
-    ("xatlu", "slope"),
+    ("xatlu", "slope"), ("sinc_normalised", "value"), ("sigmoid_cheb9", "slope"),
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ CANCELS = {
 MORE_UNITS = {
     ("colu", "slope"): 8.0, ("neat_python_gauss", "value"): 32.0, ("sigmoid_cheb9", "value"): 40.0,
     ("tanh_cheb17", "slope"): 16.0, ("cloglog_modified", "value"): 40.0, ("rasp1", "slope"): 6.0,
-    ("shannon_wavelet", "value"): 6.0,
+    ("uaf", "slope"): 6.0, ("shannon_wavelet", "value"): 6.0, ("sigmoid_cheb9", "slope"): 48.0,
 }  # fmt: skip
 LOST_FAR = {"sine_learn", "uaf", "sinc_normalised", "neocognitron", "qif_population", "cubic_sigmoid",
             "log_spline_rbf", "soft_huber", "shlu"}  # fmt: skip
@@ -80,6 +80,7 @@ def test_values_and_slopes_in_the_interpreter(entry, interpreted):
             continue
         limit = MORE_UNITS.get((entry.name, which), 4.0) if dtype == "float32" else 1.0
         error, x, got, true = worst
+        limit = max(limit, 2.0) if dtype == "float16" and abs(true) < 6e-5 else limit  # among its subnormal numbers
         fine = error <= limit or ((entry.name, which) in CANCELS and abs(got - true) <= 3e-7)
         assert fine, f"{entry.name} {key}: {error:.3g} units at x = {x!r}: got {got!r}, exact {true!r}"
 

@@ -8,6 +8,7 @@ from torch import nn
 
 import ogive
 from tests.conftest import inputs_of
+from tests.emit.exceptions import SINGLE, SINGLE_SLOPE
 from tests.entries import ENTRIES, trainable
 
 # A graph of many entries costs little more than a graph of one: entries are compiled in batches.
@@ -16,6 +17,7 @@ BATCHES = [ENTRIES[i : i + SIZE] for i in range(0, len(ENTRIES), SIZE)]
 in_batches = pytest.mark.parametrize("batch", BATCHES, ids=[f"{b[0].name}-{b[-1].name}" for b in BATCHES])
 # Beyond 1e30 float32 arithmetic overflows inside some formulas; eager mode computes in float64.
 FAR = torch.tensor([8.0, 15.0, 30.0, 60.0, 100.0, 300.0, 3e3, 1e5, 1e10, 1e20, 1e30])
+BEYOND = {name for table in (SINGLE, SINGLE_SLOPE) for name in table}  # those say what they lose from 1e20 on
 HANDFUL = ["gelu", "mish", "relu", "snake", "prelu", "swiglu"]
 
 
@@ -86,7 +88,7 @@ def test_compiles_whole(batch):
             torch.testing.assert_close(
                 *near, rtol=5e-5, atol=1e-5, msg=lambda m, who=f"{entry.name} {what}": f"{who}: {m}"
             )
-            lost = b.isfinite() & ~a.isfinite()
+            lost = b.isfinite() & ~a.isfinite() & ~(torch.tensor(entry.name in BEYOND) & (x.abs() > 9e19))
             assert not lost.any(), f"{entry.name} {what} at {x[lost].tolist()}: compiled {a[lost].tolist()}"
 
 

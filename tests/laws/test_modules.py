@@ -82,9 +82,10 @@ def test_shapes_and_layouts(entry):
     assert last.is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(last, expected)
     turned = act(*(v.transpose(1, 3) for v in inputs))
-    assert torch.equal(turned, expected.transpose(1, 3))
+    # what does not fill its memory in an order kernels know takes the eager path: the last digit may differ
+    torch.testing.assert_close(turned, expected.transpose(1, 3), rtol=2.4e-7, atol=0)
     strided = act(*(v[..., ::2] for v in inputs))
-    assert torch.equal(strided, expected[..., ::2])
+    torch.testing.assert_close(strided, expected[..., ::2], rtol=2.4e-7, atol=0)
     leaf = image.to(memory_format=torch.channels_last).requires_grad_()
     act(*inputs_of(entry, leaf)).sum().backward()
     assert leaf.grad is None or leaf.grad.shape == leaf.shape

@@ -67,9 +67,9 @@ def wavkan_meyer(x):
     """The Meyer wavelet of Wav-KAN's code, a sine of |x| under Meyer's taper from 1/2 to 1; zero beyond 1."""
     r = abs(x)
     t, s = 2 * r - 1, 2 - 2 * r
-    falling = cos(pi / 2 * (t**4 * (35 + t * (-84 + t * (70 - 20 * t)))))
+    falling = cos(pi / 2 * (t**4 * (35 - t * (84 - t * (70 - 20 * t)))))
     # the taper's polynomials at t and at 1 - t add up to one, so that the cosine is the sine of the other
-    ending = sin(pi / 2 * (s**4 * (35 + s * (-84 + s * (70 - 20 * s)))))
+    ending = sin(pi / 2 * (s**4 * (35 - s * (84 - s * (70 - 20 * s)))))
     rim = where(r < 1, sin(pi * (1 - r)) * ending, 0.0)
     return where(r > 0.75, rim, where(r > 0.5, sin(pi * r) * falling, sin(pi * r)))
 

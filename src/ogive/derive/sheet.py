@@ -83,9 +83,9 @@ def short(value: float | None) -> str:
 
 def _facts(d: Description) -> Iterator[str]:
     if d.limits is not None:
-        yield f"{'x':<7}{'f(x)':<15}f'(x)"
+        yield f"{'x':<6}{'f(x)':<14}f'(x)"
         yield _side("-inf", d.limits.minus)
-        yield f"{'0':<7}{_at_zero(d.limits):<15}{_slope_at_zero(d.limits)}"
+        yield f"{'0':<6}{_at_zero(d.limits):<14}{_slope_at_zero(d.limits)}"
         yield _side("+inf", d.limits.plus)
         for name, side in (("-inf", d.limits.minus), ("+inf", d.limits.plus)):
             if side.asymptote is not None and side.asymptote[0]:
@@ -102,7 +102,7 @@ def _facts(d: Description) -> Iterator[str]:
 
 
 def _side(name: str, side: Side) -> str:
-    return f"{name:<7}{short(side.value):<15}{short(side.slope)}"
+    return f"{name:<6}{short(side.value):<14}{short(side.slope)}"
 
 
 def _at_zero(limits: Limits) -> str:

@@ -192,10 +192,13 @@ def _ends(program: Program, others: list[Tensor]) -> tuple[tuple[bool, bool], bo
             path = torch.tensor([s * 1e15, s * 1e30, s * 3.7e45, s * FAR], dtype=torch.float64)
             v = program.run_steps([path, *others], torch.float64).expand(4)
             step = program.run_steps([1.37 * path, *others], torch.float64).expand(4) / v
-            # a power law grows by the same factor over every such step; x*sin(x) does not
+            # a power law grows or fades by the same factor over every such step; x*sin(x) does not
             grows = bool(
                 (v[1:].abs() > 1e3 * v[:-1].abs()).all() and (step - step[0]).abs().max() < 1e-3 * step[0].abs()
             )
+            fades = bool(
+                (v[1:].abs() < 1e-3 * v[:-1].abs()).all() and (step - step[0]).abs().max() < 1e-3 * step[0].abs()
+            )
             settles = bool((v[2:] - v[1:-1]).abs().max() <= 1e-9 * v.abs().max())
-            far[i] = grows or (settles and bool(torch.isfinite(v).all()))
+            far[i] = grows or fades or (settles and bool(torch.isfinite(v).all()))
     return (far[0], far[1]), not bool(torch.isnan(at[2]))
