@@ -148,8 +148,8 @@ def test_a_map_of_very_few_is_finite(count):
 )
 def test_the_filters_say_what_is_known_of_these(name, passed, shaped):
     facts = record(describe(name))
-    assert {k for k, on in flags(facts).items() if on and k != "learnable"} == passed
-    assert flags(facts)["learnable"] == bool(catalogue.lookup(name).params)
+    assert {k for k, on in flags(facts).items() if on} - {"learnable", "scalar"} == passed
+    assert flags(facts)["learnable"] == bool(catalogue.lookup(name).params) and flags(facts)["scalar"]
     assert shape(facts) == shaped
     assert type(facts).from_dict(json.loads(json.dumps(facts.to_dict()))) == facts
 

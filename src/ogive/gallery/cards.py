@@ -33,7 +33,7 @@ def card_page(card: Card) -> str:
     layer = f"Implemented by {card.layer}." if card.layer else "Not implemented in Ogive yet."
     sources = [el("li", str(r), block("BibTeX", bibtex(r.key)) if bibtex(r.key) else None) for r in _cited(card)]
     also = f"also {', '.join(card.aliases)}" if card.aliases else None
-    lead = f"{card.title} {KINDS[card.kind]}."
+    lead = f"{card.title}: {KINDS[card.kind]}."
     body = join(
         el("header", el("p", el("a", "Index", href="../index.html"), f" / {card.kind}", class_="crumbs"),
            el("h1", card.name), el("p", also, class_="aliases") if also else None, el("p", lead, class_="lead"),

@@ -11,6 +11,7 @@ from ogive.gallery.shell import page
 from ogive.gallery.tiles import tiles
 
 FILTERS = (
+    ("scalar", "Formulas"),
     ("monotone", "Monotone"),
     ("bounded", "Bounded"),
     ("smooth", "Smooth"),
@@ -25,6 +26,7 @@ ORDERS = (("name", "A to Z"), ("cost", "Cheapest first"), ("new", "Newest first"
 def flags(facts: Record) -> dict[str, bool]:
     """Which filters an entry passes. Smooth: the slope is continuous."""
     return {
+        "scalar": facts.kind == "entry",
         "monotone": facts.monotone is not None,
         "bounded": facts.bounded,
         "smooth": (facts.smooth or 0) >= 2,
