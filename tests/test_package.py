@@ -25,7 +25,8 @@ LAYERS = [
     {"catalogue", "lookup", "references", "plugins", "cards"},
     {"derive"},
     {"layers"},
-    {"adapters", "bench", "speed", "certify"},
+    {"surgery"},
+    {"adapters", "bench", "speed", "certify", "probe"},
     {"gallery"},
     {"cli"},
 ]

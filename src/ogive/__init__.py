@@ -34,6 +34,25 @@ _WHERE = {
     "derivative": "ogive.derive.calculus",
     "limits": "ogive.derive.limits",
     "gain": "ogive.derive.gain",
+    "calculate_gain": "ogive.derive.gain",
+    "moment": "ogive.derive.moments",
+    "moments": "ogive.derive.moments",
+    "hermite": "ogive.derive.moments",
+    "dual": "ogive.derive.dual",
+    "mean_field": "ogive.derive.meanfield",
+    "edge_of_chaos": "ogive.derive.critical",
+    "critical_point": "ogive.derive.critical",
+    "clipping_level": "ogive.derive.clipping",
+    "tailor": "ogive.derive.tailor",
+    "tailoring": "ogive.derive.tailor",
+    "depth_gains": "ogive.derive.depth_gains",
+    "finite_width": "ogive.derive.finite_width",
+    "aspect_ratio": "ogive.derive.finite_width",
+    "init_": "ogive.surgery.initialise",
+    "lsuv_": "ogive.surgery.lsuv",
+    "sites": "ogive.surgery.sites",
+    "standardise_": "ogive.surgery.standardise",
+    "ReZero": "ogive.layers.rezero",
     "latex": "ogive.derive.latex",
     "plot": "ogive.derive.plot",
     "describe": "ogive.derive.describe",
@@ -45,7 +64,7 @@ _WHERE = {
     "check": "ogive.certify.run",
     "relations": "ogive.derive.relations",
 }
-_MODULES = ("catalogue", "cards", "ops", "bench", "layers", "derive", "adapters")
+_MODULES = ("catalogue", "cards", "ops", "bench", "layers", "derive", "adapters", "surgery")
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 
@@ -57,16 +76,30 @@ if TYPE_CHECKING:
     from ogive.activation import define as define
     from ogive.certify.run import check as check
     from ogive.derive.calculus import derivative as derivative
+    from ogive.derive.clipping import clipping_level as clipping_level
+    from ogive.derive.critical import critical_point as critical_point
+    from ogive.derive.critical import edge_of_chaos as edge_of_chaos
+    from ogive.derive.depth_gains import depth_gains as depth_gains
     from ogive.derive.describe import describe as describe
+    from ogive.derive.dual import dual as dual
     from ogive.derive.emit import emit as emit
     from ogive.derive.exact import exact as exact
     from ogive.derive.find import find as find
+    from ogive.derive.finite_width import aspect_ratio as aspect_ratio
+    from ogive.derive.finite_width import finite_width as finite_width
+    from ogive.derive.gain import calculate_gain as calculate_gain
     from ogive.derive.gain import gain as gain
     from ogive.derive.latex import latex as latex
     from ogive.derive.limits import limits as limits
+    from ogive.derive.meanfield import mean_field as mean_field
+    from ogive.derive.moments import hermite as hermite
+    from ogive.derive.moments import moment as moment
+    from ogive.derive.moments import moments as moments
     from ogive.derive.plot import plot as plot
     from ogive.derive.relations import relations as relations
     from ogive.derive.smooth import smooth as smooth
+    from ogive.derive.tailor import tailor as tailor
+    from ogive.derive.tailor import tailoring as tailoring
     from ogive.derive.trace import trace as trace
     from ogive.errors import FormulaError as FormulaError
     from ogive.errors import InputError as InputError
@@ -80,9 +113,14 @@ if TYPE_CHECKING:
     from ogive.layers.ffn import FFN as FFN
     from ogive.layers.gate import GLU as GLU
     from ogive.layers.gate import SimpleGate as SimpleGate
+    from ogive.layers.rezero import ReZero as ReZero
     from ogive.layers.smooth_swiglu import SmoothSwiGLU as SmoothSwiGLU
     from ogive.lookup import get as get
     from ogive.lookup import names as names
+    from ogive.surgery.initialise import init_ as init_
+    from ogive.surgery.lsuv import lsuv_ as lsuv_
+    from ogive.surgery.sites import sites as sites
+    from ogive.surgery.standardise import standardise_ as standardise_
 
 
 def __getattr__(name: str) -> Any:

@@ -86,9 +86,11 @@ def test_every_gain_agrees_with_a_sum_over_exact_values(entry):
     oracle = Oracle(entry, order=0)
     x, w = np.polynomial.legendre.leggauss(18)
     steepest = float(ogive.derivative(entry)(torch.linspace(-4, 4, 4001, dtype=torch.float64)).abs().max())
-    width, reach = (0.05 if steepest > 12.0 and not entry.breakpoints() else 0.6), 12.0
+    cuts = [b for b in entry.breakpoints() if abs(b) < 24.0]
+    width, reach = (min(0.6, 6.0 / steepest) if steepest > 12.0 and not cuts else 0.6), 24.0
     ends = {k * width for k in range(-round(reach / width), round(reach / width) + 1)}
-    ends |= {b for b in entry.breakpoints() if abs(b) < reach} | {s * 4.0**-k for s in (1, -1) for k in range(14)}
+    # a root or a pole of the slope may stand at zero or, where there are few, at a break point
+    ends |= {*cuts} | {b + s * 4.0**-k for b in (0.0, *cuts)[:5] for s in (1, -1) for k in range(14)}
     total = math.fsum(
         float(oracle(float(a + (b - a) * (u + 1) / 2))[0]) ** 2 * math.exp(-((a + (b - a) * (u + 1) / 2) ** 2) / 2)
         * v * (b - a) / 2
