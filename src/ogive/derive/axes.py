@@ -70,8 +70,8 @@ def worth_showing(curves: Sequence[Array], reach: float) -> tuple[float, float]:
     """The values to show, with a margin: all of them, unless they explode.
 
     ``reach`` is the half-width of the input axis. An activation is read near zero, so where a curve leaves
-    [-3 reach, 3 reach] the axis is cut at 1.2 reach, if at least 45 percent of the curve stays visible;
-    otherwise a curve whose extremes are 20 times its middle 80 percent is cut one middle beyond it.
+    [-3 reach, 3 reach] the axis is cut at 1.2 reach, if at least 45 percent of the curve stays visible and not only a
+    level stretch of it; otherwise a curve whose extremes are 20 times its middle 80 percent is cut one middle beyond it.
     """
     low, high = math.inf, -math.inf
     cap = 1.2 * reach
@@ -81,7 +81,9 @@ def worth_showing(curves: Sequence[Array], reach: float) -> tuple[float, float]:
             continue
         least, most = float(v.min()), float(v.max())
         if max(-least, most) > 2.5 * cap:
-            if float(np.mean(np.abs(v) <= cap)) >= 0.45:
+            visible = np.abs(v) <= cap
+            moving = float(np.mean(visible[1:] & (np.abs(np.diff(v)) > 1e-6 * cap)))
+            if float(np.mean(visible)) >= 0.45 and moving >= 0.05:
                 least, most = max(least, -cap), min(most, cap)
             else:
                 p, q = np.quantile(v, [0.1, 0.9])

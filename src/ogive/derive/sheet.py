@@ -77,6 +77,8 @@ def short(value: float | None) -> str:
         return "none"
     if math.isinf(value):
         return "inf" if value > 0 else "-inf"
+    if 0.0 < abs(value) < 1e-300:
+        return f"{value:.2e}"
     mantissa, exponent = decimal(value)
     return f"{mantissa}e{exponent}" if exponent else mantissa
 
@@ -85,7 +87,7 @@ def _facts(d: Description) -> Iterator[str]:
     if d.limits is not None:
         yield f"{'x':<6}{'f(x)':<14}f'(x)"
         yield _side("-inf", d.limits.minus)
-        yield f"{'0':<6}{_at_zero(d.limits):<14}{_slope_at_zero(d.limits)}"
+        yield from _at_zero(d.limits)
         yield _side("+inf", d.limits.plus)
         for name, side in (("-inf", d.limits.minus), ("+inf", d.limits.plus)):
             if side.asymptote is not None and side.asymptote[0]:
@@ -105,14 +107,15 @@ def _side(name: str, side: Side) -> str:
     return f"{name:<6}{short(side.value):<14}{short(side.slope)}"
 
 
-def _at_zero(limits: Limits) -> str:
-    if limits.continuous:
-        return short(limits.value)
-    return f"{short(limits.left.value)} | {short(limits.value)} | {short(limits.right.value)}"
-
-
-def _slope_at_zero(limits: Limits) -> str:
-    return f"{short(limits.left.slope)} | {short(limits.right.slope)}" if limits.kink else short(limits.slope)
+def _at_zero(limits: Limits) -> Iterator[str]:
+    """One row, or one for each side where the function jumps or bends."""
+    if limits.continuous and not limits.kink:
+        yield f"{'0':<6}{short(limits.value):<14}{short(limits.slope)}"
+        return
+    yield _side("0-", limits.left)
+    if not limits.continuous:
+        yield f"{'0':<6}{short(limits.value)}"
+    yield _side("0+", limits.right)
 
 
 def _line(slope: float, offset: float) -> str:
