@@ -53,6 +53,8 @@ _WHERE = {
     "sites": "ogive.surgery.sites",
     "standardise_": "ogive.surgery.standardise",
     "ReZero": "ogive.layers.rezero",
+    "guessing_bias": "ogive.derive.guessing_bias",
+    "signal": "ogive.probe.signal",
     "latex": "ogive.derive.latex",
     "plot": "ogive.derive.plot",
     "describe": "ogive.derive.describe",
@@ -64,7 +66,7 @@ _WHERE = {
     "check": "ogive.certify.run",
     "relations": "ogive.derive.relations",
 }
-_MODULES = ("catalogue", "cards", "ops", "bench", "layers", "derive", "adapters", "surgery")
+_MODULES = ("catalogue", "cards", "ops", "bench", "layers", "derive", "adapters", "surgery", "probe")
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from ogive.derive.finite_width import finite_width as finite_width
     from ogive.derive.gain import calculate_gain as calculate_gain
     from ogive.derive.gain import gain as gain
+    from ogive.derive.guessing_bias import guessing_bias as guessing_bias
     from ogive.derive.latex import latex as latex
     from ogive.derive.limits import limits as limits
     from ogive.derive.meanfield import mean_field as mean_field
@@ -117,6 +120,7 @@ if TYPE_CHECKING:
     from ogive.layers.smooth_swiglu import SmoothSwiGLU as SmoothSwiGLU
     from ogive.lookup import get as get
     from ogive.lookup import names as names
+    from ogive.probe.signal import signal as signal
     from ogive.surgery.initialise import init_ as init_
     from ogive.surgery.lsuv import lsuv_ as lsuv_
     from ogive.surgery.sites import sites as sites

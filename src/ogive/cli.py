@@ -1,4 +1,4 @@
-"""The command line: `ogive compare`, `describe`, `find`, `names`, `plot` and `speed`."""
+"""The command line: `ogive compare`, `describe`, `find`, `names`, `plot`, `signal` and `speed`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ogive.certify.command import check
 from ogive.derive.emit.command import emit
 from ogive.errors import OgiveError
 from ogive.gallery.command import gallery
+from ogive.probe.command import signal
 from ogive.speed.command import speed
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(speed)
 app.command()(check)
 app.command()(emit)
 app.command()(gallery)
+app.command()(signal)
 
 
 @app.callback()

@@ -70,8 +70,8 @@ def worth_showing(curves: Sequence[Array], reach: float) -> tuple[float, float]:
     """The values to show, with a margin: all of them, unless they explode.
 
     ``reach`` is the half-width of the input axis. An activation is read near zero, so where a curve leaves
-    [-3 reach, 3 reach] the axis is cut at 1.2 reach, if at least 45 percent of the curve stays visible and not only a
-    level stretch of it; otherwise a curve whose extremes are 20 times its middle 80 percent is cut one middle beyond it.
+    [-3 reach, 3 reach] the axis is cut at 1.2 reach, if at least 45 percent of the curve stays visible, not only a
+    level stretch; otherwise a curve whose extremes are 20 times its middle 80 percent is cut one middle beyond it.
     """
     low, high = math.inf, -math.inf
     cap = 1.2 * reach
