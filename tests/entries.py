@@ -27,3 +27,5 @@ def trainable(entry: Activation) -> list[str]:
 every_entry = pytest.mark.parametrize("entry", ENTRIES, ids=name_of)
 every_scalar_entry = pytest.mark.parametrize("entry", ONE_INPUT, ids=name_of)
 every_learnable_entry = pytest.mark.parametrize("entry", [e for e in ENTRIES if trainable(e)], ids=name_of)
+# for what takes seconds an entry: a quarter of those a run looks at, or all when it looks at a few
+few_scalar_entries = pytest.mark.parametrize("entry", ONE_INPUT[:: 4 if len(ONE_INPUT) > 40 else 1], ids=name_of)

@@ -53,6 +53,9 @@ _WHERE = {
     "sites": "ogive.surgery.sites",
     "standardise_": "ogive.surgery.standardise",
     "ReZero": "ogive.layers.rezero",
+    "kernel_limit": "ogive.derive.kernel_limit",
+    "GaussianProcess": "ogive.derive.gaussian_process",
+    "deep_limit": "ogive.derive.deep_limit",
     "guessing_bias": "ogive.derive.guessing_bias",
     "signal": "ogive.probe.signal",
     "latex": "ogive.derive.latex",
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
     from ogive.derive.clipping import clipping_level as clipping_level
     from ogive.derive.critical import critical_point as critical_point
     from ogive.derive.critical import edge_of_chaos as edge_of_chaos
+    from ogive.derive.deep_limit import deep_limit as deep_limit
     from ogive.derive.depth_gains import depth_gains as depth_gains
     from ogive.derive.describe import describe as describe
     from ogive.derive.dual import dual as dual
@@ -91,7 +95,9 @@ if TYPE_CHECKING:
     from ogive.derive.finite_width import finite_width as finite_width
     from ogive.derive.gain import calculate_gain as calculate_gain
     from ogive.derive.gain import gain as gain
+    from ogive.derive.gaussian_process import GaussianProcess as GaussianProcess
     from ogive.derive.guessing_bias import guessing_bias as guessing_bias
+    from ogive.derive.kernel_limit import kernel_limit as kernel_limit
     from ogive.derive.latex import latex as latex
     from ogive.derive.limits import limits as limits
     from ogive.derive.meanfield import mean_field as mean_field

@@ -233,3 +233,8 @@ def test_results_are_json():
 
     assert json.loads(json.dumps(mean_field("tanh", 1.5, 0.1).to_dict()))["phase"] == "chaotic"
     assert "chaotic" in repr(mean_field("tanh", 1.5, 0.1))
+
+
+def test_a_parameter_may_be_called_as_an_argument_is():
+    # zorro_tanh has a parameter called slope
+    assert 0.0 < Maps("zorro_tanh").correlation(0.5, 1.0) < 1.0

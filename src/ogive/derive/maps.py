@@ -69,6 +69,7 @@ class Maps:
         if not math.isfinite(skip):
             raise ParameterError(f"mean field of {act.label}: skip={skip!r}; it takes a finite number")
         self.bundle, self.act, self.values = Bundle(act, values), act, values
+        self.bound = act.with_params(**values) if values else act  # a parameter may be called slope, mean or std
         self.sigma_w, self.sigma_b, self.skip, self.branch = map(float, (sigma_w, sigma_b, skip, branch))
         # E f f' z needs the true derivative and no jumps; where that fails f^2 alone gives the same slope.
         self.smooth = act.backward is None and not self.bundle.jumps
@@ -121,8 +122,7 @@ class Maps:
         return (self.skip**2 + (self.branch * self.sigma_w) ** 2 * cross) * q / self.length(q)
 
     def _dual(self, c: float, q: float, other: float, slope: int) -> float:
-        given: dict[str, Any] = self.values
-        return float(dual(self.act, c, slope=slope, std=(math.sqrt(q), math.sqrt(other)), **given).value)
+        return float(dual(self.bound, c, slope=slope, std=(math.sqrt(q), math.sqrt(other))).value)
 
     def errors(self, q: float) -> float:
         """The largest relative error estimate among the moments at ``q``."""
