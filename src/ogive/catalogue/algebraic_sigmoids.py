@@ -74,7 +74,11 @@ def serpentine(x):
     return isru(x) / hypot1(x)
 
 
-@define(cite="cschueler2006rational", aliases=("fast_tanh",))
+@define(
+    cite="cschueler2006rational",
+    aliases=("fast_tanh",),
+    exceptions={"first": "the double zeros at x = -3 and 3, where two terms cancel"},
+)
 def tanh_pade(x):
     """Padé quotient for tanh, held at -1 and 1 beyond 3, where it arrives with slope and curvature zero."""
     inside = x * (27 + x**2) / (27 + 9 * x**2)

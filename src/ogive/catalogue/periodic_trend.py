@@ -40,7 +40,7 @@ def x_plus_sin(x):
     return x + sin(x)
 
 
-@define(cite="ziyin2020neural")
+@define(cite="ziyin2020neural", exceptions={"first": "at every pi/2 + 2 pi k the double zero of 1 - sin(x) cancels"})
 def x_plus_cos(x):
     """x + cos(x): never decreasing, flat once a period, 1 at zero; compared with snake by its authors."""
     return x + cos(x)
@@ -52,7 +52,10 @@ def leaky_sinelu(x):
     return where(x > 0, x + sin(x) ** 2, (x + sin(x) ** 2) / 2)
 
 
-@define(cite="tlupov2025actix")
+@define(
+    cite="tlupov2025actix",
+    exceptions={"value": "near x = -4.71, where a sine of 1 and a tanh of -1 cancel to second order"},
+)
 def harmonic_tanh(x):
     """tanh(x) + sin(x): a sigmoid step that goes on in waves."""
     return tanh(x) + sin(x)

@@ -77,6 +77,7 @@ def relu_lsq2(x):
 @define(
     cite="kiselak2020spocu",
     params={"alpha": Param(low=0.0), "beta": Param(low=0.0, high=1.0), "gamma": Param(low=0.0)},
+    exceptions={"first": "zero near x = -2.94, where terms of a polynomial of degree 7 cancel"},
 )
 def spocu(x, alpha=3.0937, beta=0.6653, gamma=4.437):
     """Scaled polynomial constant unit, unbounded form: self-normalising, of degree 8 on the right, flat far left."""

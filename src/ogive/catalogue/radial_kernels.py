@@ -74,10 +74,13 @@ def q_gaussian_rbf(x, q=1.5):
 # Compact support
 
 
-@define(cite="schilling2001approximation")
+@define(
+    cite="schilling2001approximation",
+    exceptions={"value": "the double zeros at x = -1 and 1, where 1 + cos(pi x) cancels"},
+)
 def raised_cosine_rbf(x):
     """A period of the cosine raised to touch zero at -1 and 1: bumps on a grid of integers add up to one."""
-    return where(abs(x) < 1, cos(pi / 2 * x) ** 2, 0.0)
+    return where(abs(x) < 1, (1 + cos(pi * x)) / 2, 0.0)
 
 
 @define(cite="epanechnikov1969nonparametric", params={"a": Param(low=0.0, note="radius")})

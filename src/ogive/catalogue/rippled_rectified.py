@@ -36,7 +36,11 @@ def vlu(x, a=0.1, b=1.0):
     return relu(x) + a * sin(b * x)
 
 
-@define(cite="ardehkhani2022acttensor", aliases=("cosrelu",))
+@define(
+    cite="ardehkhani2022acttensor",
+    aliases=("cosrelu",),
+    exceptions={"first": "at every pi/2 + 2 pi k above 0 the double zero of 1 - sin(x) cancels"},
+)
 def cos_relu(x):
     """A rectifier plus a cosine, as ActTensor lists it; 1 at zero."""
     return relu(x) + cos(x)

@@ -10,7 +10,11 @@ from ogive.ops import abs, cos, exp, expm1, hypot1, isru, pi, relu, sigmoid, sin
 SQRT_PI = pi**0.5
 
 
-@define(cite=("lekutai1997adaptive", "banakar2008artificial"), aliases=("geman_mcclure_psi",))
+@define(
+    cite=("lekutai1997adaptive", "banakar2008artificial"),
+    aliases=("geman_mcclure_psi",),
+    exceptions={"second": "zero at x = -1 and 1, where two terms cancel"},
+)
 def rasp1(x):
     """First rational wavelet of wavelet networks, x/(1 + x^2)^2; also the influence of Geman and McClure."""
     return isru(x) * hypot1(x) ** -3
