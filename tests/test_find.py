@@ -99,6 +99,14 @@ def test_two_ways_to_write_a_function_have_one_normal_form(one, other):
     assert layout(ogive.get("tanh(x) + x").written, {}, "x").coefficients.keys() != first.coefficients.keys()
 
 
+def test_tables_of_earlier_versions_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("OGIVE_CACHE", str(tmp_path))
+    for key in "abcd":
+        kept("trial", key, lambda: {"a": np.arange(3.0)})
+        kept("other", "a", lambda: {"a": np.arange(3.0)})
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["other-a.tables", "trial-c.tables", "trial-d.tables"]
+
+
 def test_tables_are_kept_and_damaged_ones_made_again(tmp_path, monkeypatch):
     monkeypatch.setenv("OGIVE_CACHE", str(tmp_path))
     made = []

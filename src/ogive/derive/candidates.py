@@ -117,7 +117,7 @@ def _made_from(acts: Sequence[Activation]) -> str:
     """A digest of the formulas of the catalogue, of the code that looks at them, and of what computes."""
     here = Path(__file__).parent
     code = [(here / f"{name}.py").read_text() for name in
-            ("candidates", "fit", "looks", "normal", "structure", "target")]  # fmt: skip
+            ("candidates", "fit", "looks", "normal", "normal_forms", "structure", "target")]  # fmt: skip
     entries = [f"{a.name}|{a.written}|{a.same_as}|{a.inputs}|"
                + ";".join(f"{k}={p.default},{p.low},{p.high},{p.closed}" for k, p in a.params.items())
                for a in acts]  # fmt: skip

@@ -39,8 +39,19 @@ def kept(label: str, key: str, make: Callable[[], Arrays]) -> Arrays:
     made = make()
     for folder in cache_dirs():
         if _write(folder, name, made):
+            _drop_old(folder, label)
             break
     return made
+
+
+def _drop_old(folder: Path, label: str, keep: int = 2) -> None:
+    """Removes all but the newest tables of a label: those of an earlier version are 150 MB, two may share a cache."""
+    try:
+        found = sorted(folder.glob(f"{label}-*.tables"), key=lambda f: f.stat().st_mtime)
+        for old in found[:-keep]:
+            old.unlink()
+    except OSError:  # another process was faster
+        return
 
 
 def read(path: Path) -> Arrays | None:

@@ -16,7 +16,8 @@ import numpy as np
 
 from ogive.activation import Activation
 from ogive.derive.fit import Array
-from ogive.derive.normal import Normal, Poly, TooLong, normal
+from ogive.derive.normal import Normal, Poly, TooLong
+from ogive.derive.normal_forms import normal
 from ogive.expr import Expr
 
 _X = ((0, 1.0),)
