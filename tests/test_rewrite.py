@@ -18,7 +18,8 @@ def test_every_rule_keeps_the_value(rule):
     from ogive.activation import Activation
 
     before, after = Oracle(Activation(left), 2), Oracle(Activation(right), 2)
-    for at in (-3.7, -1.0, 0.25, 2.0, 5.5):
+    real_power = "**v" in str(rule.pattern).replace("#", "")  # of a positive base only
+    for at in (0.25, 2.0, 5.5) if real_power else (-3.7, -1.0, 0.25, 2.0, 5.5):
         for p, q in zip(before(at), after(at)):
             assert abs(p - q) < 1e-15 * (1 + abs(p)), (str(left), str(right), at)
 
