@@ -158,6 +158,9 @@ def told(f: Callable[[Tensor], Tensor], entry: Activation) -> str:
         return "no published function"
     if best.name == entry.name:
         return "defaults: " + _chosen(best, entry)
+    inside = {r.other for r in ogive.relations(str(entry.name)) if r.kind in ("contains", "same as")}
+    if best.name in inside and not best.transform.changed and not best.parameters:  # prelu at slope 1 is the identity
+        return f"defaults: at which it is {best.name}"
     return f"computes {best.text.split(' (')[0]}"
 
 
