@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
-from ogive.derive.integrand import CONVERGED, cuts
+from ogive.derive.integrand import CONVERGED, cuts, slope_of
 from ogive.derive.panels import integrate, root_density, rule
 from ogive.diff import differentiate
 from ogive.errors import OgiveError
@@ -47,8 +47,7 @@ class Bundle:
     def tree(self, order: int) -> Expr:
         """f, f', f'' as trees."""
         while len(self.trees) <= order:
-            declared = self.act.form.surrogate if len(self.trees) == 1 else None
-            self.trees.append(differentiate(self.trees[-1], self.names[0]) if declared is None else declared)
+            self.trees.append(slope_of(self.act, len(self.trees)))
         return self.trees[order]
 
     def at(self, x: Tensor, order: int = 0) -> Tensor:
@@ -64,11 +63,8 @@ class Bundle:
         return program.run([x, *self.fixed], torch.float64).expand_as(x)
 
     def cuts(self, std: float = 1.0) -> list[float]:
-        """Break points of f and f', a grading around what is steep for inputs of this spread, and one around 0 and
-        the break points: what the function does there is narrow under a wide distribution."""
-        own = sorted({c for order in (0, 1) for c in cuts(self.tree(order), self.act, self.values, std)})
-        steps = [0.5 * 4.0**k for k in range(24) if 0.5 * 4.0**k < 0.75 * std] if std > 2.0 else []
-        return [*own, *(c + sign * s for c in {0.0, *own[:8]} for s in steps for sign in (1.0, -1.0))]
+        """Where the line is cut for f and f' under inputs of this spread."""
+        return sorted({c for order in (0, 1) for c in cuts(self.tree(order), self.act, self.values, std)})
 
     @cached_property
     def jumps(self) -> list[float]:

@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ogive.derive.gauss import Moment
-from ogive.derive.integrand import cuts as _cuts
-from ogive.derive.integrand import second_moment, slope_of
+from ogive.derive.integrand import cuts, second_moment, slope_of
 from ogive.derive.trace import trace
 from ogive.errors import OgiveError, ParameterError
 from ogive.lookup import get, scalar
@@ -63,7 +62,7 @@ def gain(spec: Any, **params: float) -> Gain:
     """
     act, values = scalar(trace(spec) if callable(spec) else spec, "the gain", params)
     slope = slope_of(act)
-    where = _cuts(act.expr, act, values) + _cuts(slope, act, values)
+    where = cuts(act.expr, act, values) + cuts(slope, act, values)
     try:
         second = second_moment(act.expr, act, values, where)
     except OgiveError as error:

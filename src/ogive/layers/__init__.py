@@ -24,4 +24,4 @@ __all__ = [
     "learn",
     "parameter_groups",
     "propagate",
-]  # fmt: skip
+]

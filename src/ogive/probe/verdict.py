@@ -72,15 +72,21 @@ def _changes(rows: list[Row], values: list[float], backward: bool) -> list[float
     return change
 
 
-def _signal(rows: list[Row]) -> Break | None:
-    values = [s.square for _, s, _ in rows]
-    for (i, _, name), value, change in zip(rows, values, _changes(rows, values, False)):
+def _beyond(rows: list[Row], values: list[float], limit: float, what: str, figure: str, backward: bool) -> Break | None:
+    """Where ``what`` is not finite, or has changed ``limit`` times."""
+    for (i, _, name), value, change in zip(rows, values, _changes(rows, values, backward)):
         if not math.isfinite(value):
-            return Break("the signal is not finite", name, i + 1, f"mean square {value:g}")
-        if not 1.0 / SQUARE <= change <= SQUARE:
-            what = "the signal vanishes" if change < 1.0 else "the signal explodes"
-            return Break(what, name, i + 1, f"mean square {value:.2g}, changed by a factor of {change:.1g}")
+            return Break(f"the {what} is not finite", name, i + 1, f"{figure} {value:g}")
+        if not 1.0 / limit <= change <= limit:
+            fate = "vanishes" if change < 1.0 else "explodes"
+            return Break(
+                f"the {what} {fate}", name, i + 1, f"{figure} {value:.2g}, changed by a factor of {change:.1g}"
+            )
     return None
+
+
+def _signal(rows: list[Row]) -> Break | None:
+    return _beyond(rows, [s.square for _, s, _ in rows], SQUARE, "signal", "mean square", False)
 
 
 def _alike(rows: list[Row]) -> Break | None:
@@ -96,11 +102,4 @@ def _alike(rows: list[Row]) -> Break | None:
 def _gradient(rows: list[Row]) -> Break | None:
     # of a layer without a gradient the output does not depend on it, or a branch begins at zero
     rows = [row for row in rows if not math.isnan(row[1].gradient) and row[1].gradient != 0.0]
-    values = [s.gradient for _, s, _ in rows]
-    for (i, _, name), value, change in zip(rows, values, _changes(rows, values, True)):
-        if not math.isfinite(value):
-            return Break("the gradient is not finite", name, i + 1, f"norm {value:g}")
-        if not 1.0 / GRADIENT <= change <= GRADIENT:
-            what = "the gradient vanishes" if change < 1.0 else "the gradient explodes"
-            return Break(what, name, i + 1, f"norm {value:.2g}, changed by a factor of {change:.1g}")
-    return None
+    return _beyond(rows, [s.gradient for _, s, _ in rows], GRADIENT, "gradient", "norm", True)

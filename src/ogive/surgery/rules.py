@@ -14,10 +14,10 @@ from torch import Tensor
 from ogive.activation import Activation
 from ogive.breaks import breakpoints
 from ogive.derive.gauss import expectation
+from ogive.derive.integrand import program_of, slope_of
 from ogive.derive.moments import moment
-from ogive.diff import differentiate
+from ogive.derive.roots import root
 from ogive.errors import OgiveError, ParameterError, closest
-from ogive.kernels.program import compile_program
 from ogive.surgery.propagate import power, slope_power
 
 
@@ -134,9 +134,8 @@ def interval_growth(act: Activation) -> float:
     """
     if len(act.inputs) > 1:
         raise OgiveError(f"{act.label} takes two inputs; interval growth is known for one")
-    declared = act.form.surrogate
-    slope = differentiate(act.expr, act.inputs[0]) if declared is None else declared
-    program = compile_program(slope, (act.inputs[0], *act.defaults), tuple(act.defaults.values()))
+    slope = slope_of(act)
+    program = program_of(slope, act)
     values = [torch.tensor(v, dtype=torch.float64) for v in act.defaults.values()]
 
     def size(x: Tensor) -> Tensor:
@@ -173,10 +172,7 @@ def best_std(act: Activation) -> float:
         known = [x for x in grid if math.isfinite(values[x])]
         return math.exp(min(known, key=lambda x: (round(abs(values[x]), 6), abs(x)), default=0.0))
     a, b = min(roots, key=lambda pair: abs(pair[0] + pair[1]))
-    for _ in range(40):
-        middle = 0.5 * (a + b)
-        a, b = (middle, b) if off(a) * off(middle) > 0.0 else (a, middle)
-    return math.exp(0.5 * (a + b))
+    return math.exp(root(off, a, b, log=False))
 
 
 def _at_zero(act: Activation) -> tuple[float, float]:

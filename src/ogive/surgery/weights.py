@@ -34,7 +34,6 @@ def _plain(data: Tensor, weight: Tensor, bias: Tensor | None, inward: int, outwa
 def _convolution(args: tuple[Any, ...], options: Mapping[str, Any], transposed: bool) -> Map:
     """Every output of a convolution sums in/groups * k products. A strided one passes an input on to
     out/groups * k / stride outputs on average; a transposed one has the two the other way round."""
-    given = dict(zip(("input", "weight", "bias", "stride", "padding"), args))
     if transposed:
         given = dict(zip(("input", "weight", "bias", "stride", "padding", "output_padding", "groups"), args))
     else:
