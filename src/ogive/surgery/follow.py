@@ -28,7 +28,7 @@ def follow(model: nn.Module, example: Any, on_linear: OnLinear | None = None) ->
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"expected a model, an nn.Module; got {type(model).__name__}: {str(model)[:80]!r}")
-    args, kwargs = _arguments(example)
+    args, kwargs = arguments(example)
     follower = Follower(model, on_linear)
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
     modes = [(m, m.training) for m in model.modules()]
@@ -60,7 +60,7 @@ def follow(model: nn.Module, example: Any, on_linear: OnLinear | None = None) ->
     return Graph(tuple(follower.nodes), tuple(dict.fromkeys(last)), tuple(follower.stops.values()))
 
 
-def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(example, Tensor):
         return (example,), {}
     if isinstance(example, Mapping) and all(isinstance(k, str) for k in example) and tensors_in(dict(example)):

@@ -19,7 +19,7 @@ from ogive.derive.trace import Symbol, call
 from ogive.errors import OgiveError
 from ogive.expr import var
 from ogive.surgery.formulas import Operand
-from ogive.surgery.graph import Node, Weight
+from ogive.surgery.graph import Call, Node, Weight
 from ogive.surgery.operations import DIVIDING, FRESH, JOIN, NORM, PASS, PRODUCT, QUOTIENT, REDUCE, SUM, plain_name
 from ogive.surgery.provenance import STARTS, Known, Provenance, moment_of, tensors_in
 from ogive.surgery.views import axes_of_view, swapped_in, with_symbols
@@ -53,9 +53,12 @@ class Follower(Provenance):
             if name in ("grad_fn", "grad", "shape", "dtype", "device", "requires_grad"):
                 return func(*args, **kwargs)
         plain, swapped = plain_name(name)
+        self.counts[self.owner, plain] += 1
         read = (args[1], args[0], *args[2:]) if swapped and len(args) > 1 else args
         given = [(t, self.see(t)) for t in tensors_in((read, kwargs))]
         output = of_the_batch(func, args, kwargs) if plain == "batch_norm" else func(*args, **kwargs)
+        if name == "copy_" and given[-1][1] is not None and given[-1][1].node.kind not in STARTS:
+            self._learn(output, given[-1][1])  # what was written over it
         made = [t for t in tensors_in((output,)) if t.is_floating_point() or t.dtype == torch.bool]
         if not made or (len(made) == 1 and isinstance(output, Tensor) and name in ("requires_grad_", "copy_")):
             return output
@@ -91,7 +94,7 @@ class Follower(Provenance):
             self._attention(args, kwargs, made[0])
             return None
         by_element = name in FORMULAS and name not in PASS and len(made) == 1
-        if by_element and self._formula(name, args, kwargs, given, data, made[0]):
+        if by_element and self._formula(name, called, args, kwargs, given, data, made[0]):
             return None
         if made[0].dtype == torch.bool:
             return None
@@ -139,13 +142,11 @@ class Follower(Provenance):
                 self.known[tensor] = Known(self._start("constant", name, tensor))
 
     def _formula(
-        self, name: str, args: Any, kwargs: Any, given: list[tuple[Tensor, Known | None]], data: Any, made: Tensor
+        self, name: str, called: Any, args: Any, kwargs: Any, given: list[tuple[Tensor, Known | None]], data: Any,
+        made: Tensor,
     ) -> bool:
         """Extend the formula of the one source; False when there are several or no formula fits."""
-        for tensor, source in data:
-            if source.calls and not any(_nested(owner, self.owner) for owner, _ in source.calls):
-                self.known[tensor] = Known(self._use(source, tensor))  # what another module computed is finished
-        data = [(t, self.known[t]) for t, _ in data]
+        data = [(t, self._finished(t, source)) for t, source in data]
         given = [(t, self.known.get(t)) for t, _ in given]
         sources = {k.node.index for _, k in data}
         if len(sources) != 1 or made.numel() < max(t.numel() for t, _ in data):
@@ -172,8 +173,10 @@ class Follower(Provenance):
         known = data[0][1]
         calls = dict.fromkeys(c for _, k in data for c in k.calls)
         new = expr is not known.expr or len(data) > 1
-        self._learn(made, Known(known.node, expr, (*calls, (self.owner, name)) if new else tuple(calls),
-                                None if new else known.made))  # fmt: skip
+        if new:
+            slot = slot_of(data[0][0], called, kwargs)
+            calls[Call(self.owner, name, self.counts[self.owner, name], slot)] = None
+        self._learn(made, Known(known.node, expr, tuple(calls), None if new else known.made))
         return True
 
     def _operand(self, tensor: Tensor) -> Any:
@@ -200,7 +203,7 @@ class Follower(Provenance):
             reduced = min((n.index for n in inside if n.op in REDUCE), default=None)
             if whole not in way or reduced is None or any(n.kind == "linear" for n in inside):
                 continue
-            later = {c for n in inside if n.index > reduced for _, c in (*n.calls, ("", n.op))}
+            later = {c for n in inside if n.index > reduced for c in (*(call.name for call in n.calls), n.op)}
             if (name not in PRODUCT and part is parents[1]) or later & DIVIDING:
                 for n in inside:
                     if n.kind == "act":
@@ -277,13 +280,14 @@ class Follower(Provenance):
         self._learn(made, Known(node))
 
 
+def slot_of(tensor: Tensor, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | str | None:
+    """Which argument a tensor is: its position, its name, or None inside a list."""
+    given: list[tuple[int | str, Any]] = [*enumerate(args), *kwargs.items()]
+    return next((at for at, value in given if value is tensor), None)
+
+
 def _glu() -> Activation:
     return catalogue.lookup("glu")
-
-
-def _nested(a: str, b: str) -> bool:
-    """Whether one of two modules is inside the other."""
-    return a == b or not a or not b or a.startswith(b + ".") or b.startswith(a + ".")
 
 
 def of_the_batch(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

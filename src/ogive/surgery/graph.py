@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ogive.activation import Activation
 
@@ -19,6 +20,20 @@ from ogive.activation import Activation
 #   mix                                             followed, but not by a formula: pooling, softmax, attention
 KINDS = ("input", "constant", "parameter", "embedding", "opaque", "linear", "act", "gate", "add", "join", "scale",
          "norm", "pass", "mix")  # fmt: skip
+
+
+class Call(NamedTuple):
+    """A call that helped to make a formula: the module whose code made it (``#2`` in its second run), the function,
+    the how many-th of that name in this run of that code (0: the module itself, which carries its formula), and the
+    argument that held the signal."""
+
+    owner: str
+    name: str
+    nth: int = 0
+    slot: int | str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.owner}:{self.name}" if self.owner else self.name
 
 
 @dataclass(frozen=True)
@@ -54,7 +69,7 @@ class Node:
     moment: float = math.nan
     activation: Activation | None = None
     label: str = ""
-    calls: tuple[tuple[str, str], ...] = ()
+    calls: tuple[Call, ...] = ()
     weight: Weight | None = None
     factor: float = 1.0
     offset: float = 0.0

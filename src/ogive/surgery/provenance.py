@@ -21,18 +21,18 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from ogive.activation import Activation
 from ogive.expr import Expr, const
 from ogive.surgery.formulas import Operand, X, carries_formula, formula_of, inputs_of, line, nonlinearity
-from ogive.surgery.graph import Node, Stop
+from ogive.surgery.graph import Call, Node, Stop
 
 STARTS = ("constant", "parameter")
 
 
 @dataclass
 class Known:
-    """What a tensor is: ``expr`` of the values at ``node``, made by ``calls`` (module, function)."""
+    """What a tensor is: ``expr`` of the values at ``node``, made by ``calls``."""
 
     node: Node
     expr: Expr = X
-    calls: tuple[tuple[str, str], ...] = ()
+    calls: tuple[Call, ...] = ()
     made: Node | None = None  # the node of the whole formula, once something uses the result
 
 
@@ -52,6 +52,7 @@ class Provenance(TorchFunctionMode):
         self.axes = WeakTensorKeyDictionary()  # of views of parameters: (name, original dimensions)
         self.where: list[str] = [""]
         self.runs: Counter[str] = Counter()
+        self.counts: Counter[tuple[str, str]] = Counter()  # calls by the code that makes them and their name
         self.quiet = 0
         self.kept: list[Tensor] = []  # so that an id in a formula stays its own
         self.scripted: list[str] = []
@@ -205,18 +206,24 @@ class Provenance(TorchFunctionMode):
             if scale is not None:
                 more |= {"factor": scale.factor, "offset": scale.offset, "learned": scale.learned,
                          "scale_name": scale.scale_name}  # fmt: skip
-                known.made = self._node("scale", known.calls[-1][1], (known.node,), tensor, **more)
+                known.made = self._node("scale", known.calls[-1].name, (known.node,), tensor, **more)
             else:
                 act, name, note = nonlinearity(known.expr, self.operands)
                 label = name if name else _label(known.calls, act)
-                known.made = self._node("act", known.calls[-1][1], (known.node,), tensor, activation=act, label=label,
+                known.made = self._node("act", known.calls[-1].name, (known.node,), tensor, activation=act, label=label,
                                         note=note, **more)  # fmt: skip
-            known.made.owner = _common([owner for owner, _ in known.calls])
+            known.made.owner = _common([c.owner for c in known.calls])
         return known.made
+
+    def _finished(self, tensor: Tensor, known: Known) -> Known:
+        """What a module that is not around this code (nor in it) computed is a node, not part of a formula here."""
+        if known.calls and not any(nested(c.owner, self.owner) for c in known.calls):
+            known = self.known[tensor] = Known(self._use(known, tensor))
+        return known
 
     def _compose(self, known: Known, outer: Expr, name: str, tensor: Tensor) -> Known:
         expr = outer.substitute({"x": known.expr})
-        calls = known.calls if outer is X else (*known.calls, (self.owner, name))
+        calls = known.calls if outer is X else (*known.calls, Call(self.owner, name, 0, 0))
         return Known(known.node, expr, calls)
 
     def _act_module(self, module: Any, inputs: list[Tensor], output: Tensor) -> None:
@@ -227,7 +234,7 @@ class Provenance(TorchFunctionMode):
         if not live:
             self.known[output] = Known(self._start("constant", "", output))
         elif len(act.inputs) == 1:
-            known = self._compose(live[0][1], act.expr.substitute(inputs_of(act)), act.label, output)
+            known = self._compose(self._finished(*live[0]), act.expr.substitute(inputs_of(act)), act.label, output)
             self._learn(output, known)
         else:
             parents = tuple(self._use(s, t) for t, s in live)
@@ -242,9 +249,14 @@ def moment_of(tensor: Tensor | None) -> float:
         return float(tensor.detach().double().square().mean())
 
 
-def _label(calls: tuple[tuple[str, str], ...], act: Activation) -> str:
-    names = [name for _, name in calls]
+def _label(calls: tuple[Call, ...], act: Activation) -> str:
+    names = [c.name for c in calls]
     return names[0] if len(set(names)) == 1 else str(act)
+
+
+def nested(a: str, b: str) -> bool:
+    """Whether one of two modules is inside the other."""
+    return a == b or not a or not b or a.startswith(b + ".") or b.startswith(a + ".")
 
 
 def _common(owners: list[str]) -> str:

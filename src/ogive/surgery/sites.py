@@ -12,7 +12,7 @@ from torch import nn
 
 from ogive.activation import Activation
 from ogive.surgery.follow import follow
-from ogive.surgery.graph import Graph, Node
+from ogive.surgery.graph import Call, Graph, Node
 
 _STEPS = ("pass", "scale", "join", "mix", "norm", "add")  # what a signal goes through between two layers
 
@@ -33,7 +33,7 @@ class Site:
     label: str
     activation: Activation
     module: str
-    calls: tuple[str, ...]
+    calls: tuple[Call, ...]
     gates: bool
     fed_by: tuple[str, ...]
     feeds: tuple[str, ...]
@@ -46,8 +46,9 @@ class Site:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as text and numbers, ready for JSON."""
-        own = {k: getattr(self, k) for k in self.__dataclass_fields__ if k != "activation"}
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in own.items()} | {"formula": str(self.activation)}
+        own = {k: getattr(self, k) for k in self.__dataclass_fields__ if k not in ("activation", "calls")}
+        text = {k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}
+        return text | {"calls": [str(c) for c in self.calls], "formula": str(self.activation)}
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def sites_of(graph: Graph, modules: dict[str, nn.Module]) -> Sites:
             continue
         owner, (module, _, _) = node.owner, node.owner.partition("#")
         whole = bool(module) and not any(modules[module].children()) if module in modules else False
-        called = node.calls[0][1] if node.calls else node.op
+        called = node.calls[0].name if node.calls else node.op
         name = owner if whole else f"{owner}:{called}" if owner else called
         used[name] += 1
         if used[name] > 1:
@@ -123,7 +124,7 @@ def sites_of(graph: Graph, modules: dict[str, nn.Module]) -> Sites:
             name=name,
             kind="gate" if node.kind == "gate" else "module" if whole else "call",
             label=node.label, activation=node.activation, module=module,
-            calls=tuple(f"{o}:{c}" if o else c for o, c in node.calls),
+            calls=node.calls,
             gates=node.kind == "gate" or any(c.kind == "gate" for c in _next(node)),
             fed_by=weights_before(node), feeds=weights_after(node),
             shape=node.shape, moment=node.moment, note=node.note,
@@ -175,7 +176,22 @@ def folded(line: str) -> str:
 
 
 def table(rows: list[tuple[str, ...]], limits: tuple[int, ...]) -> str:
-    """Rows as aligned text; a cell that is too long loses its beginning, where paths agree."""
-    cut = [[c if len(c) <= w else "…" + c[len(c) - w + 1 :] for c, w in zip(row, limits)] for row in rows]
+    """Rows as aligned text, cells as short as the columns are wide."""
+    cut = [[short(c, w) for c, w in zip(row, limits)] for row in rows]
     widths = [max(len(row[i]) for row in cut) for i in range(len(limits))]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in cut)
+
+
+def short(cell: str, width: int) -> str:
+    """A path with its first names cut to a letter, numbers kept; what is too long even so loses its beginning.
+
+    >>> short("encoder.layer.11.intermediate.act_fn", 24)
+    'e.l.11.i.act_fn'
+    """
+    parts = cell.split(".") if " " not in cell else [cell]
+    for i in range(len(parts) - 1):
+        if len(".".join(parts)) <= width:
+            break
+        parts[i] = parts[i] if parts[i].isdigit() else parts[i][:1]
+    cell = ".".join(parts)
+    return cell if len(cell) <= width else "…" + cell[len(cell) - width + 1 :]

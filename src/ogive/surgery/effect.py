@@ -1,0 +1,115 @@
+"""What a change of a model does on the user's data: how far the outputs move, what the user's score says, time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ogive.bench.stats.inference import t_interval
+from ogive.errors import InputError, OgiveError
+from ogive.surgery.follow import arguments
+from ogive.surgery.provenance import tensors_in
+from ogive.surgery.report import Figure
+
+Score = Callable[[nn.Module], Any]
+
+
+def batches_of(data: Any) -> list[Any]:
+    """What the model is called with, batch by batch: one (a tensor, a tuple, a dict) or a list or loader of them."""
+    if isinstance(data, (Tensor, Mapping, tuple)):
+        return [data]
+    if isinstance(data, Iterable):
+        found = list(data)
+        if found:
+            return found
+    raise InputError(f"data={type(data).__name__}: it takes a tensor, a tuple of arguments, a dict of named ones, "
+                     "or a list or loader of these")  # fmt: skip
+
+
+def called(model: nn.Module, batch: Any) -> Any:
+    """The model on one batch, without gradients."""
+    args, kwargs = arguments(batch)
+    with torch.no_grad():
+        return model(*args, **kwargs)
+
+
+def rows_of(output: Any) -> Tensor:
+    """The first floating tensor of an output as one row an example, float32 or wider."""
+    found = [t for t in tensors_in(output if isinstance(output, (tuple, list, Mapping)) else (output,))
+             if t.is_floating_point()]  # fmt: skip
+    if not found:
+        raise InputError("the model returns no floating tensor, so its outputs cannot be compared; give score=")
+    first = found[0].detach()
+    first = first.float() if first.dtype in (torch.float16, torch.bfloat16) else first
+    return first.reshape(first.shape[0] if first.dim() else 1, -1).clone()
+
+
+def outputs(model: nn.Module, batches: Sequence[Any]) -> Tensor:
+    """Outputs in evaluation mode, one row an example. Raises OgiveError for NaN."""
+    training = model.training
+    model.eval()
+    try:
+        made = torch.cat([rows_of(called(model, b)) for b in batches])
+    finally:
+        model.train(training)
+    return made
+
+
+def moved(before: Tensor, after: Tensor) -> list[Figure]:
+    """How far the outputs moved: mean cosine and mean relative distance by example."""
+    if bool(torch.isnan(after).any()) and not bool(torch.isnan(before).any()):
+        raise OgiveError("the changed model gives NaN on this data; it was put back")
+    cosine = torch.nn.functional.cosine_similarity(before.double(), after.double(), dim=1)
+    distance = (after.double() - before.double()).norm(dim=1) / before.double().norm(dim=1).clamp_min(1e-300)
+    return [_with_interval("cosine to before", 1.0, cosine), _with_interval("relative change", 0.0, distance)]
+
+
+def scored(name: str, before: Any, after: Any) -> Figure:
+    """The user's score: a number, or one for each example."""
+    if isinstance(before, Tensor) and before.numel() > 1:
+        return _with_interval(name, float(before.detach().double().mean()), torch.as_tensor(after))
+    return Figure(name, float(before), float(after))
+
+
+def _with_interval(name: str, before: float, after: Tensor) -> Figure:
+    values = after.detach().double().flatten().numpy()
+    low, high = t_interval(values) or (float("nan"), float("nan"))
+    return Figure(name, before, float(values.mean()), low=low, high=high)
+
+
+def timed(model: nn.Module, batch: Any, put: Callable[[], Callable[[], None]], rounds: int = 5) -> Figure:
+    """Milliseconds of one batch before and after, in turn, the low quartile of ``rounds`` each.
+
+    ``put`` makes the change and returns what takes it away; the model is left as it was.
+    """
+    took: tuple[list[float], list[float]] = ([], [])
+    training = model.training
+    model.eval()
+    try:
+        for turn in range(rounds + 1):
+            for changed in (False, True):
+                away = put() if changed else None
+                try:
+                    if not turn:
+                        called(model, batch)
+                    began = time.perf_counter()
+                    called(model, batch)
+                    if turn:
+                        took[changed].append(1e3 * (time.perf_counter() - began))
+                finally:
+                    if away is not None:
+                        away()
+    finally:
+        model.train(training)
+    low = [sorted(t)[len(t) // 4] for t in took]
+    return Figure("time of a batch", low[0], low[1], unit="ms")
+
+
+def size_of(model: nn.Module) -> float:
+    """MiB of parameters and buffers."""
+    tensors = {id(t): t for t in [*model.parameters(), *model.buffers()]}.values()
+    return sum(t.numel() * t.element_size() for t in tensors) / 2**20
