@@ -183,15 +183,16 @@ def table(rows: list[tuple[str, ...]], limits: tuple[int, ...]) -> str:
 
 
 def short(cell: str, width: int) -> str:
-    """A path with its first names cut to a letter, numbers kept; what is too long even so loses its beginning.
+    """A path with its first names cut to a letter, numbers kept; what is too long even so loses its middle.
 
-    >>> short("encoder.layer.11.intermediate.act_fn", 24)
-    'e.l.11.i.act_fn'
+    >>> short("encoder.layer.11.intermediate.act_fn", 24), short("x*sigmoid(1.702*x)", 11)
+    ('e.l.11.i.act_fn', 'x*sig…02*x)')
     """
-    parts = cell.split(".") if " " not in cell else [cell]
+    parts = cell.split(".") if " " not in cell and "(" not in cell else [cell]
     for i in range(len(parts) - 1):
         if len(".".join(parts)) <= width:
             break
         parts[i] = parts[i] if parts[i].isdigit() else parts[i][:1]
     cell = ".".join(parts)
-    return cell if len(cell) <= width else "…" + cell[len(cell) - width + 1 :]
+    tail = (width - 1) // 2
+    return cell if len(cell) <= width else f"{cell[: width - 1 - tail]}…{cell[len(cell) - tail :]}"
