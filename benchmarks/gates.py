@@ -23,7 +23,7 @@ import ogive
 from ogive.bench.candidate import Candidate
 from ogive.bench.protocol import build
 from ogive.bench.spec import Data, TaskSpec
-from ogive.bench.stats.inference import t_interval
+from ogive.statistics.inference import t_interval
 from ogive.bench.tasks.text import TASK, WIDTH, Transformer
 from ogive.bench.train import WEIGHT_DECAY, batches, evaluate, one_thread, schedule, seeded
 from ogive.layers import GLU

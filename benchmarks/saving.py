@@ -187,7 +187,7 @@ def trained(name, act, seed, steps, task, data):
 
 
 def text_table(act, steps, seeds):
-    from ogive.bench.stats.inference import t_interval
+    from ogive.statistics.inference import t_interval
     from ogive.bench.tasks import get_task
 
     task = get_task("text")

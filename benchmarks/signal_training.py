@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 import ogive
-from ogive.bench.stats.inference import t_interval
+from ogive.statistics.inference import t_interval
 from ogive.bench.tasks.mnist import load
 from ogive.errors import OgiveError
 

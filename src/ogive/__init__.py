@@ -50,9 +50,16 @@ _WHERE = {
     "aspect_ratio": "ogive.derive.finite_width",
     "init_": "ogive.surgery.initialise",
     "lsuv_": "ogive.surgery.lsuv",
+    "architecture": "ogive.surgery.architecture",
     "sites": "ogive.surgery.sites",
+    "survey": "ogive.surgery.survey",
+    "swap": "ogive.surgery.swap",
     "standardise_": "ogive.surgery.standardise",
     "ReZero": "ogive.layers.rezero",
+    "fluctuations": "ogive.derive.fluctuations",
+    "width_scaling": "ogive.derive.width_scaling",
+    "kernel_flow": "ogive.derive.kernel_flow",
+    "deep_features": "ogive.derive.random_features",
     "kernel_limit": "ogive.derive.kernel_limit",
     "GaussianProcess": "ogive.derive.gaussian_process",
     "deep_limit": "ogive.derive.deep_limit",
@@ -93,10 +100,12 @@ if TYPE_CHECKING:
     from ogive.derive.find import find as find
     from ogive.derive.finite_width import aspect_ratio as aspect_ratio
     from ogive.derive.finite_width import finite_width as finite_width
+    from ogive.derive.fluctuations import fluctuations as fluctuations
     from ogive.derive.gain import calculate_gain as calculate_gain
     from ogive.derive.gain import gain as gain
     from ogive.derive.gaussian_process import GaussianProcess as GaussianProcess
     from ogive.derive.guessing_bias import guessing_bias as guessing_bias
+    from ogive.derive.kernel_flow import kernel_flow as kernel_flow
     from ogive.derive.kernel_limit import kernel_limit as kernel_limit
     from ogive.derive.latex import latex as latex
     from ogive.derive.limits import limits as limits
@@ -105,11 +114,13 @@ if TYPE_CHECKING:
     from ogive.derive.moments import moment as moment
     from ogive.derive.moments import moments as moments
     from ogive.derive.plot import plot as plot
+    from ogive.derive.random_features import deep_features as deep_features
     from ogive.derive.relations import relations as relations
     from ogive.derive.smooth import smooth as smooth
     from ogive.derive.tailor import tailor as tailor
     from ogive.derive.tailor import tailoring as tailoring
     from ogive.derive.trace import trace as trace
+    from ogive.derive.width_scaling import width_scaling as width_scaling
     from ogive.errors import FormulaError as FormulaError
     from ogive.errors import InputError as InputError
     from ogive.errors import OgiveError as OgiveError
@@ -127,10 +138,13 @@ if TYPE_CHECKING:
     from ogive.lookup import get as get
     from ogive.lookup import names as names
     from ogive.probe.signal import signal as signal
+    from ogive.surgery.architecture import architecture as architecture
     from ogive.surgery.initialise import init_ as init_
     from ogive.surgery.lsuv import lsuv_ as lsuv_
     from ogive.surgery.sites import sites as sites
     from ogive.surgery.standardise import standardise_ as standardise_
+    from ogive.surgery.survey import survey as survey
+    from ogive.surgery.swap import swap as swap
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,8 @@ from synthetic_results import ACTS, TASKS, make_results, null_results
 
 from ogive.bench.stats import analyse
 from ogive.bench.stats.comparisons import Contest
-from ogive.bench.stats.distributions import normal_cdf, range_quantile, t_power, t_quantile, t_two_sided
-from ogive.bench.stats.inference import (
+from ogive.statistics.distributions import normal_cdf, range_quantile, t_power, t_quantile, t_two_sided
+from ogive.statistics.inference import (
     bca_interval,
     holm,
     interquartile_mean,

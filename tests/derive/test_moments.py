@@ -191,3 +191,58 @@ def test_bad_input():
         moment("relu", slope=1.0)
     with pytest.raises(ogive.OgiveError, match="order"):
         hermite("relu", -1)
+
+
+def test_a_slope_that_float64_cannot_reach():
+    """Firing rates and the like rise with a vertical tangent at x = 1, where x - 1 has no digits below 1e-16. The
+    references take the distance from there as their variable."""
+    with mpmath.workdps(30):
+        tau, d, k = mpmath.mpf(0.02), mpmath.mpf(0.002), mpmath.mpf(0.98)
+        # 1/(d + tau s) with s = log(1 + 1/(x - 1)): f df = -tau/(d + tau s)^3 ds, and s runs down from infinity to 0.
+        ends = [0, *(mpmath.mpf(2) ** j for j in range(-8, 10)), mpmath.inf]
+        rate = mpmath.quad(lambda s: mpmath.npdf(1 + 1 / mpmath.expm1(s)) * tau / (d + tau * s) ** 3, ends)
+
+        # 1/(1 + k sqrt(x (1 - x))) with x = sin(a)^2
+        def slope(a):
+            f = 1 / (1 + k * mpmath.sin(2 * a) / 2)
+            return -k * mpmath.cos(2 * a) * f**3 * mpmath.npdf(mpmath.sin(a) ** 2)
+
+        hump = mpmath.quad(slope, [0, mpmath.pi / 4, mpmath.pi / 2])
+    for name, want in (("lif_rate", rate), ("sbaf", hump)):
+        got = moment(name, 1, 1)
+        assert abs(got.value - want) <= got.error + 1e-15 * abs(want) and got.error < 1e-13 * max(1.0, abs(want))
+
+
+def test_what_float64_cannot_reach_is_in_the_error():
+    # f'^2 of |x - 1|^0.7 is 0.49 |x - 1|^-0.6; of its integral a share of (1e-16)^0.4 = 4e-7 lies nearer to 1 than
+    # float64 has numbers. At 0 there are numbers enough. With t = |x|^0.4, |x|^-0.6 dx = 2.5 dt.
+    with mpmath.workdps(30):
+
+        def near(b):
+            ends = [0, 0.5, 1, 2, 4, 8]
+            return 0.49 * 2.5 * mpmath.quad(
+                lambda t: mpmath.npdf(b + t**2.5) + mpmath.npdf(b - t**2.5), ends)  # fmt: skip
+
+        away, origin = near(1), near(0)
+    got = moment("abs(x - 1)**0.7", 0, 2)
+    assert abs(got.value - away) < 3 * got.error < 1e-4 * away
+    exact = moment("abs(x)**0.7", 0, 2)
+    assert abs(exact.value - origin) <= exact.error + 1e-15 < 1e-12
+
+
+@pytest.mark.parametrize("spec", ["tnn_soft_shrink", "x*(1 - 0.995/sqrt(1 + x*x/1000))"])
+def test_rounding_in_the_function_does_not_call_for_more_panels(spec, monkeypatch):
+    # 1 - 0.995 leaves 2e-14 of rounding at every x: no panel is small enough to take that away.
+    from ogive.derive import panels
+
+    points = 0
+    sample = panels._sample
+
+    def counted(integrand, p, std, graded):
+        nonlocal points
+        points += len(p.lo)
+        return sample(integrand, p, std, graded)
+
+    monkeypatch.setattr(panels, "_sample", counted)
+    value, error = moment(spec, 2, std=1e-3)
+    assert points < 400 and error < 1e-12 * value

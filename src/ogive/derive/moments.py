@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
+from ogive.derive.bundle import Bundle
 from ogive.derive.gauss import Moment
 from ogive.derive.integrand import CONVERGED, cuts, motion, slope_of
-from ogive.derive.panels import TOLERANCE, Sums, integrate
-from ogive.derive.terms import Product, Term, by_mean, by_parameter, by_std, integrand, term, trees_of
+from ogive.derive.panels import NOTHING, TOLERANCE, Sums, integrate
+from ogive.derive.terms import Product, Term, by_mean, by_parameter, by_parts, by_std, integrand, term, trees_of
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.lookup import get
 
 _MOST = 512  # distributions per set of panels: memory
+_SETTLED = 1e-12  # a relative error estimate above this sends f^a f' to f^(a+1)
 
 
 def moment(spec: Any, f: int = 1, df: int = 0, *, mean: float = 0.0, std: float = 1.0, **params: float) -> Moment:
@@ -110,7 +112,7 @@ def _solve(
         _integrate(act, extended, [v[i : i + _MOST] for v in flat], own, names) for i in range(0, len(flat[0]), _MOST)
     ]
     value, error, mass = (torch.cat(p, 1) for p in zip(*parts))
-    if bool((~(error <= CONVERGED * mass)[: len(terms)]).any()):
+    if bool((~(error <= CONVERGED * mass.clamp_min(NOTHING))[: len(terms)]).any()):
         raise OgiveError(f"moments of {act.label}: the expectation is infinite or undefined: the quadrature does not "
                          "converge at a pole")  # fmt: skip
     result, bound = (t[: len(terms)].reshape(len(terms), *shape) for t in (value, error))
@@ -137,9 +139,21 @@ def _integrate(
         places.append([c for tree in trees for c in cuts(tree, act, values, float(std[i]))])
     settings = [v if o else v[0] for v, o in zip(fixed, own[2:])]
     try:
-        return integrate(integrand(act, terms, settings), places, mean, std, TOLERANCE, group=group)
+        got = integrate(integrand(act, terms, settings), places, mean, std, TOLERANCE, group=group)
+        # Next to a vertical tangent float64 has no x near enough to find f'; f itself is all it takes.
+        unsettled = ~(got.error <= _SETTLED * got.mass.clamp_min(NOTHING)).all(1) & torch.isfinite(got.mass).all(1)
+        parts = {i: by_parts(act, terms[i]) for i in unsettled.nonzero().flatten().tolist()}
+        rows = [i for i, t in parts.items() if t is not None]
+        other = [t for t in parts.values() if t is not None]
+        if not rows or any(Bundle(act, {n: float(v[i]) for n, v in zip(names[2:], fixed)}).jumps for i in first):
+            return got
+        again = integrate(integrand(act, other, settings), places, mean, std, TOLERANCE, group=group)
     except OgiveError as error:
         raise OgiveError(f"moments of {act.label}: {error}") from None
+    better = again.error / std < got.error[rows]
+    got.value[rows] = torch.where(better, again.value / std, got.value[rows])
+    got.error[rows] = torch.where(better, again.error / std, got.error[rows])
+    return got
 
 
 def _moved(act: Activation, terms: Sequence[Term], flat: Sequence[Tensor], names: Sequence[str], which: int) -> Tensor:

@@ -65,6 +65,21 @@ def by_std(term: Term) -> Term:
     return Term(term.products, term.degree, (k + 2, k), (math.sqrt((k + 1.0) * (k + 2.0)), float(k)))
 
 
+def by_parts(act: Activation, term: Term) -> Term | None:
+    """std E[f^a f' h_k] without the derivative, sqrt(k+1) E[f^(a+1) h_(k+1)]/(a+1), for an f without jumps; None for
+    a term of another form or the declared backward of a surrogate."""
+    tree, slope = slope_of(act, 0), slope_of(act, 1)
+    if act.backward is not None or len(term.products) != 1:
+        return None
+    ((c, factors),) = term.products
+    powers = dict(factors)
+    a = powers.pop(tree, 0)
+    if powers != {slope: 1}:
+        return None
+    weights = tuple(w * math.sqrt(k + 1.0) for w, k in zip(term.weights, term.orders))
+    return Term(((c / (a + 1.0), ((tree, a + 1),)),), a + 1, tuple(k + 1 for k in term.orders), weights)
+
+
 def integrand(act: Activation, terms: Sequence[Term], fixed: Sequence[Tensor]) -> Callable[..., Tensor]:
     """All ``terms`` at once; ``fixed`` are the parameters, of shape () or (owners,)."""
     trees = trees_of(terms)

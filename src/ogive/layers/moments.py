@@ -19,6 +19,7 @@ from ogive.lookup import get
 
 _CANCELS = 1e-7  # Var f over E f^2 below which the difference of the two moments loses half its digits
 _ORDERS = 12
+_NOTHING = 1e-200  # E f^2 below which f is as good as 0: relu of a mean 31 deviations below it
 
 
 def propagate(spec: Any, mean: Tensor, variance: Tensor, **params: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -46,6 +47,9 @@ def propagate(spec: Any, mean: Tensor, variance: Tensor, **params: float | Tenso
     """
     act = get(spec)
     _check(act.label, mean, variance)
+    if mean.dim() == variance.dim() == 0:
+        first, spread = propagate(act, mean.reshape(1), variance.reshape(1), **params)
+        return first.reshape(()), spread.reshape(())
     m, v = torch.broadcast_tensors(mean.double().cpu(), variance.double().cpu())
     still = v == 0.0
     std = torch.where(still, 1.0, v).sqrt()  # a stand-in: sqrt has no slope at 0
@@ -55,7 +59,7 @@ def propagate(spec: Any, mean: Tensor, variance: Tensor, **params: float | Tenso
     settled: dict[str, Any] = params
     found, _ = moments(act, [(1,), (2,)], m, std, **settled)
     first, spread = found[0], found[1] - found[0].square()
-    narrow = (spread <= _CANCELS * found[1]) & ~still
+    narrow = (spread <= _CANCELS * found[1]) & (found[1] > _NOTHING) & ~still
     if bool(narrow.any()):
         where = narrow.nonzero(as_tuple=True)
         terms, _ = hermite(act, _ORDERS, m[where], std[where], **settled)

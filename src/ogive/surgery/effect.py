@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ogive.bench.stats.inference import t_interval
+from ogive.statistics.inference import t_interval
 from ogive.errors import InputError, OgiveError
 from ogive.surgery.follow import arguments
 from ogive.surgery.provenance import tensors_in

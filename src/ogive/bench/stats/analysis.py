@@ -15,7 +15,7 @@ import numpy as np
 
 from ogive.bench.stats.cautions import cautions
 from ogive.bench.stats.comparisons import Contest, Pair, contests, task_pairs
-from ogive.bench.stats.inference import RESAMPLES, interquartile_mean, t_interval
+from ogive.statistics.inference import RESAMPLES, interquartile_mean, t_interval
 from ogive.bench.stats.outcomes import Outcomes, read_outcomes
 from ogive.bench.stats.ranks import Ranking, average_ranks, cliques, critical_difference, friedman, friedman_p
 from ogive.bench.stats.verdict import leading_group, verdict

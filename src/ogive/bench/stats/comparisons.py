@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from ogive.bench.stats.inference import (
+from ogive.statistics.inference import (
     bca_interval,
     holm,
     paired_t,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ogive.bench.stats.distributions import range_quantile
+from ogive.statistics.distributions import range_quantile
 
 __all__ = ["Ranking", "average_ranks", "cliques", "critical_difference", "friedman", "friedman_p"]
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ogive.bench.stats.distributions import normal_cdf, normal_quantile, t_power, t_quantile, t_two_sided
+from ogive.statistics.distributions import normal_cdf, normal_quantile, t_power, t_quantile, t_two_sided
 from ogive.errors import ParameterError
 
 __all__ = [
