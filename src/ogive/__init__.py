@@ -65,6 +65,17 @@ _WHERE = {
     "deep_limit": "ogive.derive.deep_limit",
     "guessing_bias": "ogive.derive.guessing_bias",
     "signal": "ogive.probe.signal",
+    "shape": "ogive.derive.shape",
+    "pieces": "ogive.derive.pieces",
+    "inverse": "ogive.derive.inverse",
+    "branches": "ogive.derive.branches",
+    "log_abs_slope": "ogive.derive.log_slope",
+    "image": "ogive.derive.image",
+    "bounds": "ogive.derive.bounds",
+    "support_lines": "ogive.derive.bounds",
+    "planes": "ogive.derive.gate_bounds",
+    "branch_points": "ogive.derive.branching",
+    "slope_interval": "ogive.derive.quadratic",
     "latex": "ogive.derive.latex",
     "plot": "ogive.derive.plot",
     "describe": "ogive.derive.describe",
@@ -87,6 +98,10 @@ if TYPE_CHECKING:
     from ogive.activation import Param as Param
     from ogive.activation import define as define
     from ogive.certify.run import check as check
+    from ogive.derive.bounds import bounds as bounds
+    from ogive.derive.bounds import support_lines as support_lines
+    from ogive.derive.branches import branches as branches
+    from ogive.derive.branching import branch_points as branch_points
     from ogive.derive.calculus import derivative as derivative
     from ogive.derive.clipping import clipping_level as clipping_level
     from ogive.derive.critical import critical_point as critical_point
@@ -103,19 +118,26 @@ if TYPE_CHECKING:
     from ogive.derive.fluctuations import fluctuations as fluctuations
     from ogive.derive.gain import calculate_gain as calculate_gain
     from ogive.derive.gain import gain as gain
+    from ogive.derive.gate_bounds import planes as planes
     from ogive.derive.gaussian_process import GaussianProcess as GaussianProcess
     from ogive.derive.guessing_bias import guessing_bias as guessing_bias
+    from ogive.derive.image import image as image
+    from ogive.derive.inverse import inverse as inverse
     from ogive.derive.kernel_flow import kernel_flow as kernel_flow
     from ogive.derive.kernel_limit import kernel_limit as kernel_limit
     from ogive.derive.latex import latex as latex
     from ogive.derive.limits import limits as limits
+    from ogive.derive.log_slope import log_abs_slope as log_abs_slope
     from ogive.derive.meanfield import mean_field as mean_field
     from ogive.derive.moments import hermite as hermite
     from ogive.derive.moments import moment as moment
     from ogive.derive.moments import moments as moments
+    from ogive.derive.pieces import pieces as pieces
     from ogive.derive.plot import plot as plot
+    from ogive.derive.quadratic import slope_interval as slope_interval
     from ogive.derive.random_features import deep_features as deep_features
     from ogive.derive.relations import relations as relations
+    from ogive.derive.shape import shape as shape
     from ogive.derive.smooth import smooth as smooth
     from ogive.derive.tailor import tailor as tailor
     from ogive.derive.tailor import tailoring as tailoring

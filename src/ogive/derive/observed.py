@@ -63,7 +63,7 @@ def observe(act: Activation) -> Observed:
     parity = _sampled_parity(y)
     low, low_at = _extreme(act, x[fine], y[fine], -1.0)
     high, high_at = _extreme(act, x[fine], y[fine], 1.0)
-    proved = parity is not None and _parity(act.fixed().expr, act.inputs[0]) == parity
+    proved = parity is not None and parity_of(act.fixed().expr, act.inputs[0]) == parity
     return Observed(parity, proved, _monotone(y[fine]), low, low_at, high, high_at, not np.isnan(y).any())
 
 
@@ -99,7 +99,7 @@ def _extreme(act: Activation, x: Array, y: Array, sign: float) -> tuple[float, f
     return value, at
 
 
-def _parity(expr: Expr, name: str) -> str | None:
+def parity_of(expr: Expr, name: str) -> str | None:
     """Odd or even by the rules of composition alone, None where they do not decide."""
     known: dict[Expr, str | None] = {}
     for n in expr.walk():
