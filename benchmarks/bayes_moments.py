@@ -24,8 +24,8 @@ import torch
 from torch import nn
 
 from ogive.bench.shipped import shipped, split, table
-from ogive.statistics.inference import t_interval
 from ogive.layers import MPGELU, MomentAct, MomentLinear
+from ogive.statistics.inference import t_interval
 
 UNITS, STEPS, BATCH, RATES, TUNING = 10, 150, 16, (1e-2, 3e-2), 1000
 ACTS = {"relu": lambda: MomentAct("relu"), "gelu": lambda: MomentAct("gelu"), "mp_gelu": MPGELU}

@@ -25,9 +25,9 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 import ogive
-from ogive.statistics.inference import t_interval
 from ogive.bench.tasks.digits import load
 from ogive.probe.function_distance import function_distance, gate_statistics
+from ogive.statistics.inference import t_interval
 
 ACTS = ("relu", "gelu", "tanh", "sin")
 COPIES, STEPS, WIDTH, TUNING = 40, 200, 64, 1000

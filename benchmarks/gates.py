@@ -23,10 +23,10 @@ import ogive
 from ogive.bench.candidate import Candidate
 from ogive.bench.protocol import build
 from ogive.bench.spec import Data, TaskSpec
-from ogive.statistics.inference import t_interval
 from ogive.bench.tasks.text import TASK, WIDTH, Transformer
 from ogive.bench.train import WEIGHT_DECAY, batches, evaluate, one_thread, schedule, seeded
 from ogive.layers import GLU
+from ogive.statistics.inference import t_interval
 
 PLAIN = ("relu", "gelu", "silu")
 GATED = {

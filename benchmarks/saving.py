@@ -187,8 +187,8 @@ def trained(name, act, seed, steps, task, data):
 
 
 def text_table(act, steps, seeds):
-    from ogive.statistics.inference import t_interval
     from ogive.bench.tasks import get_task
+    from ogive.statistics.inference import t_interval
 
     task = get_task("text")
     data = task.load()

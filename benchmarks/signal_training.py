@@ -27,9 +27,9 @@ import torch
 from torch import nn
 
 import ogive
-from ogive.statistics.inference import t_interval
 from ogive.bench.tasks.mnist import load
 from ogive.errors import OgiveError
+from ogive.statistics.inference import t_interval
 
 ACTS = ("relu", "leaky_relu", "selu", "tanh", "sigmoid", "elu", "softplus", "gelu", "silu", "mish", "golu", "sin")
 CLASSICAL = ("relu", "leaky_relu", "selu", "tanh", "sigmoid")  # what calculate_gain knows
@@ -96,8 +96,8 @@ def start(kind, act, way, seed, x):
 
 
 def train(model, data, rate, seed, steps, size):
-    """Stochastic gradient descent with momentum 0.9, batches of ``size``. Accuracy on the validation and on the test part;
-    chance for what left the reals."""
+    """Stochastic gradient descent with momentum 0.9, batches of ``size``. Accuracy on the validation and on the test
+    part; chance for what left the reals."""
     x, y = data.train
     order = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)

@@ -87,7 +87,7 @@ _WHERE = {
     "check": "ogive.certify.run",
     "relations": "ogive.derive.relations",
 }
-_MODULES = ("catalogue", "cards", "ops", "bench", "layers", "derive", "adapters", "surgery", "probe")
+_MODULES = ("catalogue", "cards", "ops", "bench", "layers", "derive", "adapters", "surgery", "probe", "verify")
 
 __all__ = ["__version__", *_WHERE, *_MODULES]
 

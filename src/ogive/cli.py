@@ -1,4 +1,4 @@
-"""The command line: `ogive compare`, `describe`, `find`, `names`, `plot`, `signal` and `speed`."""
+"""The command line: `ogive compare`, `describe`, `find`, `names`, `plot`, `signal`, `speed` and `verify`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ogive.errors import OgiveError
 from ogive.gallery.command import gallery
 from ogive.probe.command import signal
 from ogive.speed.command import speed
+from ogive.verify.command import verify
 
 app = typer.Typer(
     name="ogive",
@@ -30,6 +31,7 @@ app.command()(check)
 app.command()(emit)
 app.command()(gallery)
 app.command()(signal)
+app.command()(verify)
 
 
 @app.callback()

@@ -14,6 +14,9 @@ from synthetic_results import ACTS, TASKS, make_results, null_results
 
 from ogive.bench.stats import analyse
 from ogive.bench.stats.comparisons import Contest
+from ogive.bench.stats.ranks import average_ranks, cliques, critical_difference, friedman, friedman_p
+from ogive.bench.stats.verdict import leading_group
+from ogive.errors import ParameterError, UnknownName
 from ogive.statistics.distributions import normal_cdf, range_quantile, t_power, t_quantile, t_two_sided
 from ogive.statistics.inference import (
     bca_interval,
@@ -26,9 +29,6 @@ from ogive.statistics.inference import (
     stouffer,
     t_interval,
 )
-from ogive.bench.stats.ranks import average_ranks, cliques, critical_difference, friedman, friedman_p
-from ogive.bench.stats.verdict import leading_group
-from ogive.errors import ParameterError, UnknownName
 
 # ---- distributions -------------------------------------------------------------------------------
 

@@ -143,6 +143,6 @@ def test_what_cannot_be_exchanged_says_why_and_nothing_changes():
         rewire(other, found, {"0:relu": ogive.Act("elu")})
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in other.modules())
     compiled = nn.Sequential(torch.compile(model()))
-    inside = [s for s in ogive.sites(compiled, X)]
+    inside = list(ogive.sites(compiled, X))
     with pytest.raises(OgiveError, match="compile"):
         rewire(compiled, inside, {inside[0].name: ogive.Act("elu")})

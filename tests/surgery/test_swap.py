@@ -124,7 +124,7 @@ def test_bad_input_is_quoted_and_the_model_is_left_as_it_was():
     want = model(X)
     with pytest.raises(OgiveError, match=r"no site fits \{'silu': 'relu'\}.*1 \(gelu\)"):
         swap(model, {"silu": "relu"})
-    with pytest.raises(ParameterError, match="'refti'.*'refit'"):
+    with pytest.raises(ParameterError, match=r"'refti'.*'refit'"):
         swap(model, {"gelu": "relu"}, X, fit="refti")
     with pytest.raises(InputError, match="needs data"):
         swap(model, {"gelu": "relu"}, fit="refit")

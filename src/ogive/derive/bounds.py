@@ -14,6 +14,8 @@ from ogive.derive.rounding import EPS, up
 from ogive.derive.support_line import Ends, best_slope, intercept
 from ogive.errors import InputError
 
+_ROUNDS_BY_UNITS = 1e-290
+
 
 @dataclass(frozen=True, eq=False)
 class Lines:
@@ -70,7 +72,7 @@ def bounds(
     found = blockwise(lambda l, u, m, n: _both(shape, l, u, (m, n), lo.dtype, live), lo, hi, *points)
     made = []
     for sign, m, (slope, height, *moves) in zip((-1, 1), points, (found[: len(found) // 2], found[len(found) // 2 :])):
-        slope, height = slope.to(lo.dtype), up(height, lo.dtype)
+        slope, height = slope.to(lo.dtype), up(_above_subnormal(slope, height, lo, hi), lo.dtype)
         if live:
             by_l, by_u, by_m, of_l, of_u, of_m = (t.to(lo.dtype) for t in moves)
             slope = slope + carried(by_l, lo) + carried(by_u, hi) + carried(by_m, m)
@@ -100,12 +102,18 @@ def support_lines(
         if not bool(torch.isfinite(slope.detach()).all()):
             raise InputError(f"bounds of {shape.label}: a slope is not finite")
         found = blockwise(lambda l, u, a, s=sign: _height(shape, s, l, u, a * s), lo, hi, slope)
-        height = up(found[0], lo.dtype)
+        height = up(_above_subnormal(slope, found[0], lo, hi), lo.dtype)
         if lo.requires_grad or hi.requires_grad or slope.requires_grad:
             x, by_l, by_u = (t.to(lo.dtype) for t in found[1:])
             height = height - carried(x * sign, slope) + carried(by_l, lo) + carried(by_u, hi)
         made += [slope, height * sign]
     return Lines(*made)
+
+
+def _above_subnormal(slope: Tensor, height: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
+    """``height``, raised by what products ``a x`` that are subnormal were rounded by: units of 5e-324, not of eps."""
+    reach = slope.detach().double().abs() * torch.maximum(lo.detach().abs(), hi.detach().abs()).double()
+    return torch.where((reach > 0.0) & (reach < _ROUNDS_BY_UNITS), height + 64 * 5e-324, height)
 
 
 def _prepared(spec: Any, lo: Any, hi: Any, params: Any) -> tuple[Outline, Tensor, Tensor]:

@@ -138,7 +138,7 @@ def of_pieces(act: Activation, found: Pieces, values: Mapping[str, float], turn:
     """:func:`branches` of pieces that are already there."""
     sharp = Sharp(act.with_params(**values))
     rows = [
-        _Run(r.slope, r.lo, r.hi, [r.lo, r.hi], not math.isfinite(r.derivative[1] - r.derivative[0]))
+        _Run(_strict(r), r.lo, r.hi, [r.lo, r.hi], not math.isfinite(r.derivative[1] - r.derivative[0]))
         for r in found.rows
     ]
     rows = _settle_negligible(rows, found.rows)
@@ -158,6 +158,12 @@ def of_pieces(act: Activation, found: Pieces, values: Mapping[str, float], turn:
     flats = tuple(Flat(*_ends(r), float(sharp.value(one(_inner(r)))) + 0.0) for r in runs if r.sign == 0)
     gaps = tuple(_ends(r) for r in runs if r.sign is None)
     return Branches(act.label, strict, flats, gaps, period, turn)
+
+
+def _strict(row: Piece) -> int | None:
+    """The sign of a row's slope; none for a sliver that may be flat in part, as at a kink: its end is looked for."""
+    partly = row.curvature is None and row.derivative[0] <= 0.0 <= row.derivative[1]
+    return None if partly and _distance(row.lo, row.hi) <= FEW else row.slope
 
 
 @dataclass

@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ogive.statistics.distributions import normal_cdf, normal_quantile, t_power, t_quantile, t_two_sided
 from ogive.errors import ParameterError
+from ogive.statistics.distributions import normal_cdf, normal_quantile, t_power, t_quantile, t_two_sided
 
 __all__ = [
     "bca_interval", "holm", "interquartile_mean", "paired_t", "seeds_for_power", "sign_flip", "stouffer",

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ogive.statistics.inference import t_interval
 from ogive.errors import InputError, OgiveError
+from ogive.statistics.inference import t_interval
 from ogive.surgery.follow import arguments
 from ogive.surgery.provenance import tensors_in
 from ogive.surgery.report import Figure

@@ -142,7 +142,13 @@ class Follower(Provenance):
                 self.known[tensor] = Known(self._start("constant", name, tensor))
 
     def _formula(
-        self, name: str, called: Any, args: Any, kwargs: Any, given: list[tuple[Tensor, Known | None]], data: Any,
+        self,
+        name: str,
+        called: Any,
+        args: Any,
+        kwargs: Any,
+        given: list[tuple[Tensor, Known | None]],
+        data: Any,
         made: Tensor,
     ) -> bool:
         """Extend the formula of the one source; False when there are several or no formula fits."""

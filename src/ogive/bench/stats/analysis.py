@@ -15,12 +15,12 @@ import numpy as np
 
 from ogive.bench.stats.cautions import cautions
 from ogive.bench.stats.comparisons import Contest, Pair, contests, task_pairs
-from ogive.statistics.inference import RESAMPLES, interquartile_mean, t_interval
 from ogive.bench.stats.outcomes import Outcomes, read_outcomes
 from ogive.bench.stats.ranks import Ranking, average_ranks, cliques, critical_difference, friedman, friedman_p
 from ogive.bench.stats.verdict import leading_group, verdict
 from ogive.bench.store import Results
 from ogive.errors import ParameterError, UnknownName, closest
+from ogive.statistics.inference import RESAMPLES, interquartile_mean, t_interval
 
 __all__ = ["Analysis", "Cell", "analyse"]
 

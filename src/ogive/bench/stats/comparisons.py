@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from ogive.bench.stats.outcomes import Outcomes
 from ogive.statistics.inference import (
     bca_interval,
     holm,
@@ -41,7 +42,6 @@ from ogive.statistics.inference import (
     stouffer,
     t_interval,
 )
-from ogive.bench.stats.outcomes import Outcomes
 
 __all__ = ["Contest", "Pair", "contests", "task_pairs"]
 
