@@ -40,7 +40,7 @@ RULE = [flint.arb.legendre_p_root(NODES, k, weight=True) for k in range(NODES)]
 def exact_moments(act: Any) -> dict[str, tuple[float, float]]:
     """Each moment and that of the magnitude, to 30 digits where f is smooth between break points."""
     oracle = Oracle(act, order=1, bits=110)
-    fast = act.name in ("siren", "gabor", "hosc", "smu", "elephant", "sine_learn")
+    fast = act.name in ("siren", "gabor", "hosc", "smu", "elephant", "sine_learn", "soft_clipping")
     width = 0.125 if fast else 0.5
     if act.name.startswith("finer"):  # sin(30 (|x| + 1) x)
         width = 1 / 64

@@ -43,7 +43,7 @@ def kept(out):
 
 def wait_for(out, n):
     """Wait until n trials are committed, looking from outside."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while time.monotonic() < end:
         try:
             with sqlite3.connect(f"{(out / FILE).as_uri()}?mode=ro", uri=True) as db:

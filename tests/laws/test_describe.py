@@ -14,7 +14,7 @@ from ogive import catalogue
 from ogive.cli import app
 from ogive.derive.braille import braille
 from ogive.derive.describe import describe, saved_bytes
-from ogive.derive.observed import _parity, observe
+from ogive.derive.observed import observe, parity_of
 from ogive.errors import UnknownName
 from tests.entries import ENTRIES, ONE_INPUT
 
@@ -65,7 +65,7 @@ def test_fresh_samples_agree(act):
     if seen.monotone is None:
         assert bool((y.diff() > 0).any()) and bool((y.diff() < 0).any())
     # What composition proves, sampling must see.
-    proved = _parity(act.fixed().expr, act.inputs[0])
+    proved = parity_of(act.fixed().expr, act.inputs[0])
     assert proved in (None, seen.parity)
 
 
