@@ -52,7 +52,7 @@ class Sector:
         n, signed = len(self.alpha), []
         for i, (a, b) in enumerate(zip(self.alpha.tolist(), self.beta.tolist())):
             m = torch.zeros(2 * n, 2 * n, dtype=torch.float64)
-            m[i :: n, i :: n] = SlopeInterval(self.name, a, b).form()
+            m[i::n, i::n] = SlopeInterval(self.name, a, b).form()
             signed.append(m)
         return Constraints(self.name, n, tuple(signed))
 
@@ -82,6 +82,7 @@ class Chain:
     affine: tuple[Affine, ...]
     bends: tuple[Sector | Mixing, ...]
     model: nn.Module
+    example: Tensor  # in the dtype of the weights
 
     def __repr__(self) -> str:
         sizes = [str(self.affine[0].matrix.shape[1]), *(str(a.matrix.shape[0]) for a in self.affine)]
@@ -99,9 +100,11 @@ def chain(model: nn.Module, example: Tensor) -> Chain:
     """
     if not isinstance(example, Tensor) or example.dim() < 2 or len(example) != 1:
         raise InputError("lipschitz: example is one input with its batch dimension, a tensor [1, ...]")
+    weights = [p.dtype for p in model.parameters() if p.is_floating_point()] if isinstance(model, nn.Module) else []
+    example = example.detach().to(weights[0]) if weights else example.detach()
     affine: list[Affine] = []
     bends: list[Sector | Mixing] = []
-    pending = _identity(math.prod(example.shape[1:]))
+    pending, start = _identity(math.prod(example.shape[1:])), example
     for part in _parts(model):
         if isinstance(part, (GroupSort, Householder)):
             affine.append(pending)
@@ -118,8 +121,8 @@ def chain(model: nn.Module, example: Tensor) -> Chain:
                 bends.append(_sector(step))
                 pending = _identity(math.prod(step.shape))
         with torch.no_grad():
-            example = part.eval()(example) if not part.training else _evaluated(part, example)
-    return Chain((*affine, pending), tuple(bends), model)
+            example = _evaluated(part, example)
+    return Chain((*affine, pending), tuple(bends), model, start)
 
 
 def _parts(model: nn.Module) -> Iterator[nn.Module]:
@@ -174,13 +177,9 @@ def _after(step: Step, before: Affine, network: Network) -> Affine:
         share = gamma(operation.terms + 4.0, torch.float64)
         size = operation.absolute([share * columns.abs()]) + operation.absolute([before.doubt.T.reshape(n, *shape)])
         bias = operation.evaluate([before.bias.reshape(1, *shape)]).flatten()
-    doubt = torch.zeros_like(made) if operation.exact else size.reshape(n, m).T * (1.0 + share)
     if operation.exact:
-        doubt = operation.absolute([before.doubt.T.reshape(n, *shape)]).reshape(n, m).T
-    if before.matrix.equal(torch.eye(n, dtype=torch.float64)) and not bool(before.doubt.any()):
-        # products with a single one are exact, unless the coefficients were computed themselves
-        doubt = doubt if operation.name in ("scale", "sum") or operation.name.startswith("batch") else doubt * 0.0
-    return Affine(made, bias, doubt)
+        size = operation.absolute([before.doubt.T.reshape(n, *shape)])
+    return Affine(made, bias, size.reshape(n, m).T * (1.0 + share))
 
 
 def _sector(step: Step) -> Sector:
