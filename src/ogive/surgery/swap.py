@@ -151,7 +151,7 @@ def _wanted(
         raise OgiveError(f"swap: no site fits {rules!r}; the model's sites: {there}")
     if isinstance(rules, Mapping):
         idle = [k for k in rules if k not in used]
-        left += [(str(k), "no site fits this rule") for k in idle]
+        left += [(str(k), "no site fits this rule, or an earlier rule took it") for k in idle]
     return wanted, left
 
 
