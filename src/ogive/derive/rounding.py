@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
+from ogive.derive.bracketed import middle
 from ogive.diff import differentiate
 from ogive.expr import Expr, const, rebuild, value_of, var, where
 from ogive.intervals import ULPS
@@ -151,19 +152,9 @@ def up(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def bisect(holds: Callable[[Tensor], Tensor], lo: Tensor, hi: Tensor) -> Tensor:
-    """Where ``holds`` turns from false (left) to true, to neighbouring doubles: 64 halvings of their ordinals."""
-    a, b = _ordinal(lo), _ordinal(hi)
+    """Where ``holds`` turns from false (left) to true, to neighbouring doubles: 64 halvings in their order."""
     for _ in range(64):
-        middle = (a >> 1) + (b >> 1) + (a & b & 1)
-        right = holds(_double(middle))
-        a, b = torch.where(right, a, middle), torch.where(right, middle, b)
-    return _double(b)
-
-
-def _ordinal(x: Tensor) -> Tensor:
-    bits = x.contiguous().view(torch.int64)
-    return bits ^ ((bits >> 63) & torch.iinfo(torch.int64).max)
-
-
-def _double(ordinal: Tensor) -> Tensor:
-    return (ordinal ^ ((ordinal >> 63) & torch.iinfo(torch.int64).max)).view(torch.float64)
+        mid = middle(lo, hi)
+        right = holds(mid)
+        lo, hi = torch.where(right, lo, mid), torch.where(right, mid, hi)
+    return hi

@@ -169,11 +169,11 @@ def _finish(
     centre = _odd_about(bundle)
     if beta < 0.0 and centre is not None:  # the mirrored solution is the same function, mirrored
         beta, delta = -beta, -delta - 2.0 * centre
-    made = _written(act, values, alpha=alpha, beta=beta, gamma=gamma, delta=delta)
+    made = written(act, values, alpha=alpha, beta=beta, gamma=gamma, delta=delta)
     return Tailored(made, method, alpha, beta, gamma, delta, target, residual)
 
 
-def _written(act: Activation, values: dict[str, float], **four: float) -> Activation:
+def written(act: Activation, values: dict[str, float], **four: float) -> Activation:
     """gamma (f(alpha x + beta) + delta), the four as parameters and those of f as numbers."""
     (name,) = act.inputs
     inner = var("alpha") * var(name) + var("beta")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ogive.activation import Activation, Param
+from ogive.activation import Activation
 from ogive.derive.calculus import derivative
 from ogive.derive.moments import moment
+from ogive.derive.tailor import written
 from ogive.errors import OgiveError, ParameterError, closest
-from ogive.expr import const, var
 
 FITS = ("keep", "refit", "hermite")
 _STEPS = 60
@@ -62,7 +62,10 @@ def fitted(new: Activation, old: Activation, x: Tensor, how: str) -> Fitted:
         four = _least_squares(new, target, x)
     if not all(map(math.isfinite, four)):
         raise OgiveError(f"{new.label} cannot be fitted to {old.label} here; fit='keep' takes it as it is")
-    act = written(new, *four)
+    alpha, beta, gamma, delta = four
+    if gamma == 0.0:
+        raise OgiveError(f"{new.label} has nothing of {old.label} on these inputs; fit='keep' takes it as it is")
+    act = written(new, new.defaults, alpha=alpha, beta=beta, gamma=gamma, delta=delta / gamma)
     return Fitted(act, *four, error_of(act, target, x))
 
 
@@ -114,12 +117,3 @@ def _least_squares(new: Activation, target: Tensor, x: Tensor) -> tuple[float, f
             if damping > 1e6:
                 break
     return alpha, beta, gamma, delta
-
-
-def written(act: Activation, alpha: float, beta: float, gamma: float, delta: float) -> Activation:
-    """``gamma f(alpha x + beta) + delta`` as an activation whose four parameters are called so."""
-    (name,) = act.inputs
-    inner = var("alpha") * var(name) + var("beta")
-    f = act.written.substitute({name: inner, **{k: const(v) for k, v in act.defaults.items()}})
-    four = {"alpha": alpha, "beta": beta, "gamma": gamma, "delta": delta}
-    return Activation(var("gamma") * f + var("delta"), (name,), {k: Param(v, decay=False) for k, v in four.items()})

@@ -27,10 +27,12 @@ from ogive.surgery.operations import FRESH, JOIN, PASS, plain_name
 from ogive.surgery.provenance import tensors_in
 from ogive.verify import calls
 from ogive.verify.decompositions import DECOMPOSED
-from ogive.verify.linear import Scaled, Traced
+from ogive.verify.linear import Reshaped, Scaled, Traced
 from ogive.verify.lower import X, formula, parts, scaled
+from ogive.verify.modules import watch
 from ogive.verify.network import Network, Step
 from ogive.verify.products import Product
+from ogive.verify.replay import Replay, replaced
 
 _READS = {"item", "tolist", "numpy", "bool", "float", "int", "index", "nonzero", "equal", "allclose", "is_nonzero",
           "array", "unique", "sort", "argsort", "topk", "argmax", "argmin"}  # fmt: skip
@@ -253,9 +255,9 @@ class Tracer(TorchFunctionMode):
         for i, result in enumerate(made):
             shape = tuple(result.shape)
             if exact and len(made) == 1 and len(given) == 1 and calls.keeps_order(name, shapes[0], shape):
-                operation: Any = calls.reshaped(name, shapes[0], shape)
+                operation: Any = Reshaped(name, shapes[0], shape)
             else:
-                replay = calls.Replay(func, args, kwargs, slots, i, len(made) > 1)
+                replay = Replay(func, args, kwargs, slots, i, len(made) > 1)
                 operation = Traced(name, replay, shapes, weights, exact)
             self.learn(result, self.step(operation, tuple(s for _, s in given), shape))
 
@@ -271,7 +273,7 @@ class Tracer(TorchFunctionMode):
         fresh = {i: Symbol(s.expr) if isinstance(s, Symbol) else s for i, s in symbols.items()}
         options = {k: v for k, v in kwargs.items() if k != "inplace"}
         try:
-            result = call(name, calls.replaced(args, fresh), calls.replaced(options, fresh))
+            result = call(name, replaced(args, fresh), replaced(options, fresh))
         except (OgiveError, TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
             raise self.refuse(f"torch's {name}", f"has no formula as it is called here ({error})") from error
         expr = result.expr if isinstance(result, Symbol) else None
@@ -363,7 +365,7 @@ def trace(model: nn.Module, example: Tensor, live: bool = False) -> Network:
                 stack.enter_context(torch.compiler.set_stance("force_eager"))
             start = example.detach().clone().requires_grad_().clone()
             tracer.learn(start, tracer.step(None, (), tuple(example.shape)))
-            calls.watch(tracer, stack)
+            watch(tracer, stack)
             with tracer:
                 output = model(start)
             if not isinstance(output, Tensor):
