@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import mpmath
@@ -15,6 +16,7 @@ from ogive.verify.linear import Dense
 from ogive.verify.network import Box
 from ogive.verify.outputs import bound
 from ogive.verify.region import Cuboid
+from ogive.verify.robustness import around
 from ogive.verify.rounding import gamma, middle
 from ogive.verify.tracer import trace
 
@@ -108,3 +110,23 @@ def test_gamma_is_above_the_exact_quotient():
     for n in (1, 7, 1000):
         u = Fraction(1, 2**53)
         assert Fraction(gamma(n, torch.float64)) >= n * u / (1 - n * u)
+
+
+@pytest.mark.parametrize("within", [None, (0.1, 0.9)])
+@pytest.mark.parametrize("norm", [math.inf, 2.0])
+def test_a_region_in_float32_holds_every_point_of_the_true_one(norm, within):
+    # 1 - 0.9999 cancels: rounding 0.9999 to float32 first is off by 2e-8 there; 0.1 itself is no float32
+    x = torch.tensor([[1.0, 0.1, -0.3, 1e-9], [0.7, 0.2, 0.5, 3.0]], dtype=torch.float64)
+    network = trace(nn.Linear(4, 2).double(), x[:1])
+    for eps in (0.9999, 1e-3, 1e-12, 0.0):
+        region = around(network, x, eps, norm, within, torch.float32)
+        box = region.box()
+        for value, lo, hi in zip(x.flatten().tolist(), box.lo.flatten().tolist(), box.hi.flatten().tolist()):
+            ends = [Fraction(value) - Fraction(eps), Fraction(value) + Fraction(eps)]
+            if within is not None:
+                ends = [min(max(e, Fraction(within[0])), Fraction(within[1])) for e in ends]
+            assert Fraction(lo) <= ends[0]
+            assert ends[1] <= Fraction(hi)
+        if norm == 2.0:
+            off = (x - region.centre.double().flatten(1)).square().sum(1).sqrt()
+            assert bool((region.radius.double() >= eps + off).all())

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ogive.derive.rounding import up
 from ogive.errors import InputError
 from ogive.verify.attack import attack, margins, within_reach
 from ogive.verify.bounding import Bounds
@@ -257,17 +258,20 @@ def around(
     network: Network, x: Tensor, eps: float, norm: float, within: tuple[float, float] | None, dtype: torch.dtype
 ) -> Cuboid | Ball:
     """The region around each example, its box rounded outward and cut to the range of the data."""
-    centre = x.detach().to(dtype).reshape(len(x), *network.steps[0].shape)
-    step = torch.tensor(math.inf, dtype=dtype)
-    lo, hi = torch.nextafter(centre - eps, -step), torch.nextafter(centre + eps, step)
-    if eps == 0.0:
-        lo, hi = centre, centre
+    exact = x.detach().double().reshape(len(x), *network.steps[0].shape)
+    far = torch.tensor(math.inf, dtype=torch.float64)
+    lo, hi = exact, exact
+    if eps > 0.0:  # in float64 one rounding each, whatever cancels; then outward into dtype
+        lo, hi = torch.nextafter(exact - eps, -far), torch.nextafter(exact + eps, far)
     if within is not None:
         lo, hi = lo.clamp(*within), hi.clamp(*within)
+    lo, hi = -up(-lo, dtype), up(hi, dtype)
     if norm == math.inf:
         return Cuboid(lo, hi)
-    radius = torch.nextafter(torch.full((len(x),), eps, dtype=dtype), step)
-    return Ball(centre, radius, norm, Box(lo, hi))
+    centre = exact.to(dtype)
+    moved = torch.linalg.vector_norm((exact - centre.double()).flatten(1), norm, dim=1)  # 0 unless dtype is narrower
+    radius = torch.where(moved > 0.0, (eps + moved) * (1.0 + 1e-12), torch.nextafter(torch.full_like(moved, eps), far))
+    return Ball(centre, up(radius, dtype), norm, Box(lo, hi))
 
 
 def margin_rows(network: Network, labels: Tensor, dtype: torch.dtype) -> Tensor:
