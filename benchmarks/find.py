@@ -18,7 +18,7 @@ from tests.disguises import disguises, novel, recognised
 
 import ogive
 from ogive.catalogue import entries
-from ogive.derive.looks import blocks
+from ogive.derive.recognition.looks import blocks
 
 
 def main() -> None:

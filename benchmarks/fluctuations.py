@@ -14,9 +14,9 @@ import sys
 
 import torch
 
-from ogive.derive.finite_networks import correlations
 from ogive.derive.fluctuations import WEIGHTS, fluctuations
 from ogive.derive.moments import moment
+from ogive.derive.wide.finite_networks import correlations
 from ogive.derive.width_scaling import width_scaling
 
 LAYERS = (1, 2, 5, 10, 20, 30, 40)

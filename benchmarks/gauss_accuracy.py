@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from ogive.catalogue import entries
-from ogive.derive.bundle import Bundle
 from ogive.derive.calculus import derivative
 from ogive.derive.dual import dual
 from ogive.derive.exact import Oracle
+from ogive.derive.integrals.bundle import Bundle
 from ogive.derive.moments import moment
 from ogive.errors import OgiveError
 

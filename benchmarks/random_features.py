@@ -15,8 +15,8 @@ import sys
 import torch
 
 from ogive.bench.tasks.mnist import load
-from ogive.derive.feature_readout import readout
 from ogive.derive.random_features import deep_features
+from ogive.derive.wide.feature_readout import readout
 
 ACTS = ("tanh", "relu", "erf", "gelu", "softplus", "sin(3*x)")
 INPUTS, WIDTH, NOISE = 300, 400, 0.1

@@ -16,8 +16,8 @@ import torch
 
 from ogive.derive.critical import edge_of_chaos
 from ogive.derive.kernel_flow import kernel_flow, residual_networks
-from ogive.derive.maps import Maps
 from ogive.derive.moments import moment
+from ogive.derive.wide.maps import Maps
 
 DEPTHS, WIDTHS = (4, 16, 64, 256), (8, 32, 128, 512)
 START = 0.2  # the correlation of the inputs

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import nn
 
 import ogive
-from ogive.derive.candidates import table
 from ogive.derive.find import find
-from ogive.derive.fit import Transform
 from ogive.derive.kept import digest, kept, text, value
-from ogive.derive.looks import nearest, signature
-from ogive.derive.structure import layout
-from ogive.derive.target import CHECK, FIT, Target, mismatch
+from ogive.derive.recognition.candidates import table
+from ogive.derive.recognition.fit import Transform
+from ogive.derive.recognition.looks import nearest, signature
+from ogive.derive.recognition.structure import layout
+from ogive.derive.recognition.target import CHECK, FIT, Target, mismatch
 from tests.disguises import disguises, novel, recognised
 
 

@@ -10,7 +10,7 @@ import torch
 import ogive
 from ogive.derive.bounds import Lines, bounds, support_lines
 from ogive.derive.image import image
-from ogive.derive.soundness import audit, intervals
+from ogive.derive.lines.soundness import audit, intervals
 from ogive.errors import InputError, ParameterError
 
 BOXES = [(-1.0, 1.0), (-3.0, 3.0), (-4.0, -0.5), (0.5, 4.0), (-6.0, 1.0)]

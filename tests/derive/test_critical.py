@@ -11,8 +11,8 @@ import pytest
 import ogive
 from ogive.derive.clipping import clipping_level
 from ogive.derive.critical import critical_point, edge_of_chaos
-from ogive.derive.maps import Maps
 from ogive.derive.meanfield import mean_field
+from ogive.derive.wide.maps import Maps
 
 
 def at(spec):

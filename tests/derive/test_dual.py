@@ -12,8 +12,8 @@ import torch
 
 import ogive
 from ogive.derive.dual import dual
-from ogive.derive.integrand import slope_of
-from ogive.derive.mesh import mesh
+from ogive.derive.integrals.integrand import slope_of
+from ogive.derive.integrals.mesh import mesh
 from ogive.derive.moments import moment
 from tests.entries import every_scalar_entry, few_scalar_entries
 

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from ogive.derive.finite_networks import correlations
 from ogive.derive.finite_width import finite_width
 from ogive.derive.fluctuations import fluctuations
+from ogive.derive.wide.finite_networks import correlations
 from ogive.derive.width_scaling import width_scaling
 from ogive.errors import OgiveError, ParameterError
 

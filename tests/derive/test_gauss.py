@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ogive.derive.gauss import expectation
-from ogive.derive.panels import integrate, root_density
+from ogive.derive.integrals.panels import integrate, root_density
 from ogive.errors import OgiveError
 
 

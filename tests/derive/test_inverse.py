@@ -12,7 +12,7 @@ import ogive
 from ogive.derive.branches import branches
 from ogive.derive.inverse import Inverse, inverse
 from ogive.derive.log_slope import log_abs_slope
-from ogive.derive.undo import stretch, undo
+from ogive.derive.solving.undo import stretch, undo
 from ogive.parse import parse
 
 INF = math.inf

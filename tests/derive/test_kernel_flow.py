@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ogive.derive.kernel_flow import distance_from_normal, kernel_flow, residual_networks
-from ogive.derive.maps import Maps
+from ogive.derive.wide.maps import Maps
 from ogive.errors import OgiveError, ParameterError
 
 

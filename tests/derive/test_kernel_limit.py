@@ -9,8 +9,8 @@ import mpmath
 import pytest
 import torch
 
-from ogive.derive.bundle import Bundle
-from ogive.derive.dual_table import DualTable
+from ogive.derive.integrals.bundle import Bundle
+from ogive.derive.integrals.dual_table import DualTable
 from ogive.derive.kernel_limit import kernel_limit
 from ogive.derive.moments import hermite, moment
 from ogive.errors import InputError, OgiveError, ParameterError

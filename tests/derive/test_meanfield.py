@@ -10,8 +10,8 @@ import torch
 
 import ogive
 from ogive.derive.finite_width import aspect_ratio, finite_width
-from ogive.derive.maps import Maps
 from ogive.derive.meanfield import fixed_points, mean_field
+from ogive.derive.wide.maps import Maps
 
 # f and f', written out afresh, with break points
 MP = {

@@ -233,7 +233,7 @@ def test_what_float64_cannot_reach_is_in_the_error():
 @pytest.mark.parametrize("spec", ["tnn_soft_shrink", "x*(1 - 0.995/sqrt(1 + x*x/1000))"])
 def test_rounding_in_the_function_does_not_call_for_more_panels(spec, monkeypatch):
     # 1 - 0.995 leaves 2e-14 of rounding at every x: no panel is small enough to take that away.
-    from ogive.derive import panels
+    from ogive.derive.integrals import panels
 
     points = 0
     sample = panels._sample

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ogive import get
-from ogive.derive.enclosure import Enclosure
 from ogive.derive.pieces import Pieces, pieces, slight
+from ogive.derive.signs.enclosure import Enclosure
 from ogive.errors import InputError, ParameterError
 
 

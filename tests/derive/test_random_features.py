@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from ogive.derive.feature_readout import readout, slope
 from ogive.derive.kernel_limit import kernel_limit
 from ogive.derive.random_features import deep_features
+from ogive.derive.wide.feature_readout import readout, slope
 from ogive.errors import InputError, ParameterError
 
 

@@ -9,8 +9,8 @@ import mpmath
 import pytest
 
 from ogive.derive.pieces import slight
-from ogive.derive.proof import check
 from ogive.derive.shape import shape
+from ogive.derive.signs.proof import check
 from ogive.errors import InputError
 
 

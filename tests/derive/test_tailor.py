@@ -12,10 +12,10 @@ import torch
 
 import ogive
 from ogive.derive.depth_gains import depth_gains
-from ogive.derive.network import Network, Step
-from ogive.derive.subnets import Residual, largest, through
 from ogive.derive.tailor import tailor, tailoring
-from ogive.derive.two_slopes import two_slope_map
+from ogive.derive.wide.network import Network, Step
+from ogive.derive.wide.subnets import Residual, largest, through
+from ogive.derive.wide.two_slopes import two_slope_map
 
 # f, f', f'' as mpmath and break points of f
 MP = {

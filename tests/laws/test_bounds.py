@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import ogive
-from ogive.derive import support_line
 from ogive.derive.bounds import Lines, _both, _prepared, bounds, support_lines
 from ogive.derive.image import blockwise, extremes, image
-from ogive.derive.soundness import audit, intervals
+from ogive.derive.lines import support_line
+from ogive.derive.lines.soundness import audit, intervals
 from tests.entries import every_scalar_entry
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 import ogive
 from ogive import catalogue
 from ogive.cli import app
-from ogive.derive.braille import braille
 from ogive.derive.describe import describe, saved_bytes
+from ogive.derive.drawing.braille import braille
 from ogive.derive.observed import observe, parity_of
 from ogive.errors import UnknownName
 from tests.entries import ENTRIES, ONE_INPUT

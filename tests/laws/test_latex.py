@@ -9,9 +9,9 @@ import pytest
 
 import ogive
 from ogive.derive.calculus import derivative
-from ogive.derive.constants import closed_form
 from ogive.derive.latex import expression, latex
 from ogive.derive.notation import symbol
+from ogive.derive.recognition.constants import closed_form
 from ogive.errors import FormulaError, ParameterError
 from tests.entries import ENTRIES
 from tests.laws.latex_reader import Reader

@@ -7,9 +7,9 @@ import torch
 
 import ogive
 from ogive.catalogue import entries
-from ogive.derive.kinship import Count, distinct
+from ogive.derive.recognition.kinship import Count, distinct
+from ogive.derive.recognition.target import NEAR
 from ogive.derive.relations import Fact, facts, relations
-from ogive.derive.target import NEAR
 from tests.entries import ONE_INPUT
 
 # Another grid than the search's: its points lie between and beyond.

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from ogive.activation import Activation
-from ogive.derive.crossing import doubles, ordinals
 from ogive.derive.exact import Oracle
 from ogive.derive.pieces import Piece, pieces, slight
-from ogive.derive.proof import check
 from ogive.derive.shape import shape
+from ogive.derive.signs.crossing import doubles, ordinals
+from ogive.derive.signs.proof import check
 from ogive.errors import OgiveError
 from tests.entries import every_scalar_entry, few_scalar_entries
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ogive.derive.image import blockwise, carried, extremes, pair
-from ogive.derive.outline import Outline, outline
-from ogive.derive.rounding import EPS, up
-from ogive.derive.support_line import Ends, best_slope, intercept
+from ogive.derive.lines.outline import Outline, outline
+from ogive.derive.lines.rounding import EPS, up
+from ogive.derive.lines.support_line import Ends, best_slope, intercept
 from ogive.errors import InputError
 
 _ROUNDS_BY_UNITS = 1e-290
@@ -56,9 +56,9 @@ def bounds(
     ``spec`` is a name, a formula, an Activation or an ``ogive.Act`` of one input, ``params`` are numbers. ``lo``,
     ``hi`` and ``at`` are float32 or float64 tensors that broadcast. The lines hold in real arithmetic for the slopes
     and intercepts as returned, with intercepts rounded outward after the slopes were rounded
-    (:mod:`ogive.derive.rounding` states what is assumed of float64 code). Where an end or a value is infinite, the
-    lines are flat at the ends of the image. Differentiable in ``lo``, ``hi`` and ``at``: which points a line touches
-    is held, how they move is followed. Raises as :func:`image` does.
+    (:mod:`ogive.derive.lines.rounding` states what is assumed of float64 code). Where an end or a value is infinite,
+    the lines are flat at the ends of the image. Differentiable in ``lo``, ``hi`` and ``at``: which points a line
+    touches is held, how they move is followed. Raises as :func:`image` does.
 
     >>> import torch
     >>> lines = bounds("silu", torch.tensor(-6.0), torch.tensor(1.0))

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
-from ogive.derive.bracketed import double_at, middle, order_of
-from ogive.derive.double_double import Wide
 from ogive.derive.pieces import Piece, Pieces, pieces
-from ogive.derive.precise_formula import Sharp
-from ogive.derive.slivers import FEW, end_of_flat, greatest, jump, one, turn_in
+from ogive.derive.signs.slivers import FEW, end_of_flat, greatest, jump, one, turn_in
+from ogive.derive.solving.bracketed import double_at, middle, order_of
+from ogive.derive.solving.double_double import Wide
+from ogive.derive.solving.precise_formula import Sharp
 from ogive.lookup import scalar
 
 LARGEST = 1.7976931348623157e308

@@ -12,8 +12,8 @@ import torch
 from ogive import ops
 from ogive.activation import Activation
 from ogive.derive.critical import CriticalPoint, critical_point
-from ogive.derive.maps import Maps
-from ogive.derive.roots import root
+from ogive.derive.solving.roots import root
+from ogive.derive.wide.maps import Maps
 from ogive.errors import InputError, OgiveError, ParameterError
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ogive.derive.maps import Maps, at_zero
 from ogive.derive.meanfield import ONE
-from ogive.derive.roots import root
+from ogive.derive.solving.roots import root
+from ogive.derive.wide.maps import Maps, at_zero
 from ogive.errors import OgiveError, ParameterError
 
 _LENGTHS = [10.0 ** (k / 8.0) for k in range(-32, 25)]

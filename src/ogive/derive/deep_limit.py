@@ -20,9 +20,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ogive.derive.maps import Maps
 from ogive.derive.meanfield import mean_field
 from ogive.derive.moments import hermite, moment
+from ogive.derive.wide.maps import Maps
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.lookup import scalar
 
@@ -80,7 +80,7 @@ def deep_limit(
     Args:
         spec: an activation of one input.
         sigma_w: weights have variance sigma_w^2/fan_in; left out, it is 1/sqrt(E f^2), which keeps the variance 1.
-        sigma_b, skip, branch: as in :class:`~ogive.derive.maps.Maps`; sigma_b needs a sigma_w.
+        sigma_b, skip, branch: as in :class:`~ogive.derive.wide.maps.Maps`; sigma_b needs a sigma_w.
 
     Raises:
         OgiveError: where lengths die out or explode, so that there is no limit; where a moment is infinite.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ogive.activation import Activation, Param
-from ogive.derive.bundle import Bundle
-from ogive.derive.kernel_shape import kernel_moments
+from ogive.derive.integrals.bundle import Bundle
+from ogive.derive.wide.kernel_shape import kernel_moments
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.expr import const, var
 from ogive.lookup import scalar

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ogive.activation import Activation
 from ogive.derive.gauss import Moment
-from ogive.derive.pairs import resolved, solve
+from ogive.derive.integrals.pairs import resolved, solve
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.lookup import scalar
 

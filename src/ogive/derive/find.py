@@ -9,12 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from ogive.derive.candidates import table
-from ogive.derive.explain import TOLERANCE, Fits, by_formula, identical, other_parameters, rescaled, straight
-from ogive.derive.explanation import Explanation, written_alike
-from ogive.derive.fit import Transform
-from ogive.derive.jumps import by_jumps
-from ogive.derive.target import NEAR, Target
+from ogive.derive.recognition.candidates import table
+from ogive.derive.recognition.explain import (
+    TOLERANCE,
+    Fits,
+    by_formula,
+    identical,
+    other_parameters,
+    rescaled,
+    straight,
+)
+from ogive.derive.recognition.explanation import Explanation, written_alike
+from ogive.derive.recognition.fit import Transform
+from ogive.derive.recognition.jumps import by_jumps
+from ogive.derive.recognition.target import NEAR, Target
 from ogive.errors import ParameterError
 from ogive.expr import number_text
 from ogive.lookup import get

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ogive.derive.critical import edge_of_chaos
-from ogive.derive.maps import Maps, at_zero
+from ogive.derive.wide.maps import Maps, at_zero
 from ogive.errors import OgiveError, ParameterError
 
 

@@ -29,7 +29,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ogive.derive.maps import Maps
+from ogive.derive.wide.maps import Maps
 from ogive.errors import OgiveError, ParameterError
 
 WEIGHTS = ("gaussian", "orthogonal")

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ogive.derive.gauss import Moment
-from ogive.derive.integrand import cuts, second_moment, slope_of
+from ogive.derive.integrals.integrand import cuts, second_moment, slope_of
 from ogive.derive.trace import trace
 from ogive.errors import OgiveError, ParameterError
 from ogive.lookup import get, scalar

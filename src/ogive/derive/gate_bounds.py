@@ -24,8 +24,8 @@ from torch import Tensor
 from ogive.activation import Activation
 from ogive.derive.bounds import _height, bounds
 from ogive.derive.image import BLOCK, extremes, image, pair
-from ogive.derive.outline import Outline, outline
-from ogive.derive.rounding import EPS, up
+from ogive.derive.lines.outline import Outline, outline
+from ogive.derive.lines.rounding import EPS, up
 from ogive.errors import FormulaError, InputError
 from ogive.expr import Expr, const, value_of
 from ogive.lookup import get

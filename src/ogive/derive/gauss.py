@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ogive.derive.panels import BUDGET, TOLERANCE, integrate, root_density
+from ogive.derive.integrals.panels import BUDGET, TOLERANCE, integrate, root_density
 from ogive.errors import OgiveError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ogive.derive.maps import Maps
+from ogive.derive.wide.maps import Maps
 from ogive.errors import OgiveError, ParameterError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ogive.derive.outline import Box, Outline, Turn, outline
-from ogive.derive.rounding import EPS, up
-from ogive.derive.unproved import greatest
+from ogive.derive.lines.outline import Box, Outline, Turn, outline
+from ogive.derive.lines.rounding import EPS, up
+from ogive.derive.lines.unproved import greatest
 from ogive.errors import InputError
 
 BLOCK = 16384  # elements at a time: what a step needs then stays in the cache
@@ -24,9 +24,9 @@ def image(spec: Any, lo: Tensor, hi: Tensor, **params: float) -> tuple[Tensor, T
     encloses the limits). The two results have their dtype and shape. An interval that holds a pole has an infinite
     image, a NaN end a NaN image. The gradient by an end that the extreme is taken at is f' there, otherwise zero.
 
-    Both results are the true extremes up to the allowance for float64 code (:mod:`ogive.derive.rounding`: relative
-    1.4e-14) and one rounding to the dtype, both outward. Raises :class:`~ogive.errors.InputError` for tensors of
-    other dtypes or where ``lo > hi``. A declared surrogate backward is not followed: this is the function.
+    Both results are the true extremes up to the allowance for float64 code (:mod:`ogive.derive.lines.rounding`:
+    relative 1.4e-14) and one rounding to the dtype, both outward. Raises :class:`~ogive.errors.InputError` for tensors
+    of other dtypes or where ``lo > hi``. A declared surrogate backward is not followed: this is the function.
 
     >>> import torch
     >>> low, high = image("silu", torch.tensor([-4.0, 0.0]), torch.tensor([-0.5, 1.0]))

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
-from ogive.derive.bracketed import solve, ulp
 from ogive.derive.branches import Branch, Branches, branches
-from ogive.derive.implicit import Implicit
 from ogive.derive.log_slope import log_abs_slope
-from ogive.derive.precise_formula import Sharp
-from ogive.derive.start_table import StartTable
-from ogive.derive.undo import stretch, undo
+from ogive.derive.solving.bracketed import solve, ulp
+from ogive.derive.solving.implicit import Implicit
+from ogive.derive.solving.precise_formula import Sharp
+from ogive.derive.solving.start_table import StartTable
+from ogive.derive.solving.undo import stretch, undo
 from ogive.errors import InputError, ParameterError
 from ogive.expr import Expr
 from ogive.kernels import result_dtype

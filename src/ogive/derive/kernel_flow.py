@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ogive.derive.dual import dual
-from ogive.derive.maps import Maps
+from ogive.derive.wide.maps import Maps
 from ogive.errors import OgiveError, ParameterError
 
 _MOST = 256  # steps

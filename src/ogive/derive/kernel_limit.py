@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ogive.derive.kernel_layers import Network, State
-from ogive.derive.maps import Maps
+from ogive.derive.wide.kernel_layers import Network, State
+from ogive.derive.wide.maps import Maps
 from ogive.errors import InputError, OgiveError, ParameterError
 
 NORMALISATIONS = ("none", "input", "layer")

@@ -14,8 +14,8 @@ from fractions import Fraction
 from typing import Any
 
 from ogive import expr as tree
-from ogive.derive.constants import closed_form, recognised
 from ogive.derive.notation import spell_out, symbol
+from ogive.derive.recognition.constants import closed_form, recognised
 from ogive.errors import FormulaError, ParameterError
 from ogive.expr import Expr, const, value_of
 from ogive.lookup import get

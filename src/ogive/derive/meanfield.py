@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-from ogive.derive.maps import Maps, at_zero
-from ogive.derive.roots import root
+from ogive.derive.solving.roots import root
+from ogive.derive.wide.maps import Maps, at_zero
 from ogive.errors import OgiveError
 
 # A slope this near to 1 is 1: the quadrature is good to some 1e-15 and the fixed point's own error adds to it.

@@ -9,11 +9,21 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
-from ogive.derive.bundle import Bundle
 from ogive.derive.gauss import Moment
-from ogive.derive.integrand import CONVERGED, cuts, motion, slope_of
-from ogive.derive.panels import NOTHING, TOLERANCE, Sums, integrate
-from ogive.derive.terms import Product, Term, by_mean, by_parameter, by_parts, by_std, integrand, term, trees_of
+from ogive.derive.integrals.bundle import Bundle
+from ogive.derive.integrals.integrand import CONVERGED, cuts, motion, slope_of
+from ogive.derive.integrals.panels import NOTHING, TOLERANCE, Sums, integrate
+from ogive.derive.integrals.terms import (
+    Product,
+    Term,
+    by_mean,
+    by_parameter,
+    by_parts,
+    by_std,
+    integrand,
+    term,
+    trees_of,
+)
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.lookup import get
 

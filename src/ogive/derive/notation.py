@@ -6,7 +6,7 @@ import math
 import re
 
 from ogive import expr as tree
-from ogive.derive.constants import recognised
+from ogive.derive.recognition.constants import recognised
 from ogive.expr import Expr, const
 from ogive.ops import OPS
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ogive.activation import Activation
-from ogive.derive.axes import Array, plainest
 from ogive.derive.calculus import derivative
+from ogive.derive.drawing.axes import Array, plainest
 from ogive.expr import Expr, value_of
 from ogive.kernels import apply
 from ogive.ops import OPS

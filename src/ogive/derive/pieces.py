@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ogive.activation import Activation
-from ogive.derive.bisection import UNKNOWN, Cut, bisect, sign_of
-from ogive.derive.continuity import continuous, kink_slopes
-from ogive.derive.enclosure import Enclosure
-from ogive.derive.periods import period
+from ogive.derive.signs.bisection import UNKNOWN, Cut, bisect, sign_of
+from ogive.derive.signs.continuity import continuous, kink_slopes
+from ogive.derive.signs.enclosure import Enclosure
+from ogive.derive.signs.periods import period
 from ogive.errors import ParameterError
 from ogive.expr import Expr
 from ogive.intervals import LARGEST, box
@@ -93,7 +93,7 @@ def pieces(spec: Any, **params: Any) -> Pieces:
 
     ``spec`` is a name, a formula of one input, an Activation or an ``ogive.Act``; ``params`` are numbers, or pairs
     (lo, hi) for all values between. The signs are those of f' and f'' on real x, from outward rounded float64
-    (:mod:`ogive.derive.bisection`); only library functions are trusted, to the units in the last place that
+    (:mod:`ogive.derive.signs.bisection`); only library functions are trusted, to the units in the last place that
     :data:`ogive.intervals.ULPS` states. Raises :class:`~ogive.errors.InputError` for a gate of two inputs and
     :class:`~ogive.errors.ParameterError` for parameters.
 

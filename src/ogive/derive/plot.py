@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ogive.activation import Activation
-from ogive.derive.axes import Scale, number, path, ticks, worth_showing
 from ogive.derive.calculus import derivative
-from ogive.derive.curve import Curve, trace
+from ogive.derive.drawing.axes import Scale, number, path, ticks, worth_showing
+from ogive.derive.drawing.curve import Curve, trace
 from ogive.errors import InputError, ParameterError
 from ogive.lookup import get
 

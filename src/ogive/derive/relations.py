@@ -1,7 +1,7 @@
 """Which entries are the same function, which contain which, and which are near: facts, stored and tested.
 
 The facts stand in ``catalogue/relations.tsv``. They come from a search over the whole catalogue
-(:mod:`ogive.derive.kinship`, two to four minutes for 650 entries on one core)::
+(:mod:`ogive.derive.recognition.kinship`, two to four minutes for 650 entries on one core)::
 
     python -m ogive.derive.relations --write
     python -m ogive.derive.relations --count
@@ -134,7 +134,7 @@ def write(found: Iterable[Fact]) -> int:
 
 def main(arguments: list[str]) -> int:
     """``--write`` searches the catalogue and writes the file, ``--count`` counts functions."""
-    from ogive.derive.kinship import distinct, search
+    from ogive.derive.recognition.kinship import distinct, search
 
     if arguments == ["--write"]:
         total = write(search(progress=lambda text: print(text, file=sys.stderr)))

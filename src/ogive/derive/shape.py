@@ -1,6 +1,6 @@
 """What a formula does on an interval, proved: range, extrema, zeros, inflections, slopes and stretches.
 
-Everything is read off the boxes of :mod:`ogive.derive.bisection`: on each the signs of f' and f'' are known, so
+Everything is read off the boxes of :mod:`ogive.derive.signs.bisection`: on each the signs of f' and f'' are known, so
 extremes lie at ends of boxes, zeros are found by comparing points, and neighbours with one sign make one stretch. "The
 whole line" is every finite double, to 1.8e308. What happens beyond them is not proved: a bound is said to be infinite
 where steps up to there do not shrink.
@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 
 from ogive.activation import Activation, Param
-from ogive.derive.bisection import bisect
-from ogive.derive.elasticity import supremum
-from ogive.derive.enclosure import Enclosure
 from ogive.derive.limits import Limits, limits
-from ogive.derive.periods import period
 from ogive.derive.pieces import Piece, Range, enclosure, knots, mended, merged, settled, slight, whole_line
-from ogive.derive.places import extreme, fixed, sign_changes, stretches, zeros_of
-from ogive.derive.proof import Proof
-from ogive.derive.symmetry import homogeneity, parity
+from ogive.derive.signs.bisection import bisect
+from ogive.derive.signs.elasticity import supremum
+from ogive.derive.signs.enclosure import Enclosure
+from ogive.derive.signs.periods import period
+from ogive.derive.signs.places import extreme, fixed, sign_changes, stretches, zeros_of
+from ogive.derive.signs.proof import Proof
+from ogive.derive.signs.symmetry import homogeneity, parity
 from ogive.errors import InputError
 from ogive.expr import Expr
 from ogive.intervals import LARGEST, sub

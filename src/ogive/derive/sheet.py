@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ogive.derive.axes import worth_showing
-from ogive.derive.braille import braille, framed
-from ogive.derive.constants import decimal
+from ogive.derive.drawing.axes import worth_showing
+from ogive.derive.drawing.braille import braille, framed
 from ogive.derive.limits import Limits, Side
 from ogive.derive.observed import REACH, values
+from ogive.derive.recognition.constants import decimal
 
 if TYPE_CHECKING:
     from ogive.derive.describe import Description

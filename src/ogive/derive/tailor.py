@@ -16,11 +16,11 @@ from typing import Any
 import torch
 
 from ogive.activation import Activation, Param
-from ogive.derive.bundle import Bundle
-from ogive.derive.kernel_shape import NAMES, STARTS, Solution, dks, dks_conditions, kernel_moments, solve, tat
-from ogive.derive.roots import Point, newton, solve_increasing
-from ogive.derive.subnets import Graph, largest
-from ogive.derive.two_slopes import lever, two_slope_map, two_slopes
+from ogive.derive.integrals.bundle import Bundle
+from ogive.derive.solving.roots import Point, newton, solve_increasing
+from ogive.derive.wide.kernel_shape import NAMES, STARTS, Solution, dks, dks_conditions, kernel_moments, solve, tat
+from ogive.derive.wide.subnets import Graph, largest
+from ogive.derive.wide.two_slopes import lever, two_slope_map, two_slopes
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.expr import const, var
 from ogive.lookup import scalar
@@ -85,8 +85,8 @@ def tailoring(
             zeta. "tat": Q(1) = Q'(1) = C'(1) = 1, C''(1) = tau_1 where the most curved subnetwork has tau; for a
             function of two slopes with a parameter that sets them (leaky_relu) C of the network takes 0 to eta.
         depth: layers, from 1. One of ``depth`` and ``graph`` is given.
-        graph: a number of layers, a :class:`~ogive.derive.subnets.Residual`, or a sequence of these; or a
-            :class:`~ogive.derive.network.Network`, which ``ogive.surgery.network.network_of`` makes of a model.
+        graph: a number of layers, a :class:`~ogive.derive.wide.subnets.Residual`, or a sequence of these; or a
+            :class:`~ogive.derive.wide.network.Network`, which ``ogive.surgery.network.network_of`` makes of a model.
         zeta, tau, eta: above 1; above 0; in (0, 1).
         slope: Q'(1) under DKS; None leaves it free and keeps beta at 1 or -1, the only way for relu.
         params: numbers that replace defaults of the activation's parameters.

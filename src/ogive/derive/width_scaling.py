@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ogive.activation import Activation
-from ogive.derive.feature_readout import slope
-from ogive.derive.finite_networks import Estimate
 from ogive.derive.moments import moment
+from ogive.derive.wide.feature_readout import slope
+from ogive.derive.wide.finite_networks import Estimate
 from ogive.errors import ParameterError
 from ogive.lookup import scalar
 

@@ -17,7 +17,7 @@ import torch
 
 from ogive import __version__
 from ogive.activation import Activation
-from ogive.derive.axes import Array
+from ogive.derive.drawing.axes import Array
 from ogive.errors import InputError
 
 NAME = "ogive-gallery.json"

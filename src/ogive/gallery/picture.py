@@ -14,9 +14,9 @@ import numpy as np
 
 from ogive.activation import Activation
 from ogive.bench.report.markup import Child, Markup, el, join
-from ogive.derive.axes import Array, Scale, number, path, ticks, worth_showing
 from ogive.derive.calculus import derivative
-from ogive.derive.curve import Curve, trace
+from ogive.derive.drawing.axes import Array, Scale, number, path, ticks, worth_showing
+from ogive.derive.drawing.curve import Curve, trace
 from ogive.derive.limits import Limits
 from ogive.derive.observed import values
 from ogive.errors import OgiveError

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from ogive.bench.report.markup import Child, Markup, el, join
-from ogive.derive.axes import number
-from ogive.derive.constants import decimal
 from ogive.derive.describe import Description
+from ogive.derive.drawing.axes import number
 from ogive.derive.latex import latex
 from ogive.derive.limits import Side
 from ogive.derive.observed import REACH
+from ogive.derive.recognition.constants import decimal
 from ogive.gallery.facts import SMOOTHNESS, Record
 from ogive.gallery.picture import Picture, thumbnail
 from ogive.references import bibtex

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
 
 from ogive.activation import Activation
-from ogive.derive.axes import Array
+from ogive.derive.drawing.axes import Array
 from ogive.derive.observed import values
 from ogive.errors import OgiveError
 

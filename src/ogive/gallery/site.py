@@ -20,7 +20,7 @@ from ogive import catalogue
 from ogive.activation import Activation
 from ogive.cards import cards as all_cards
 from ogive.certify.store import certificate
-from ogive.derive.axes import Array
+from ogive.derive.drawing.axes import Array
 from ogive.derive.relations import relations as related
 from ogive.errors import OgiveError
 from ogive.gallery import cards

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from ogive.activation import Activation
 from ogive.derive.pieces import Piece, pieces
-from ogive.derive.precise_formula import Sharp
-from ogive.derive.slivers import jump
+from ogive.derive.signs.slivers import jump
+from ogive.derive.solving.precise_formula import Sharp
 from ogive.errors import InputError, ParameterError
 from ogive.expr import Expr, const, var
 from ogive.lookup import scalar

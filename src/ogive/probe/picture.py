@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from ogive.derive.axes import Scale, number, ticks
+from ogive.derive.drawing.axes import Scale, number, ticks
 from ogive.derive.plot import Svg
 
 if TYPE_CHECKING:

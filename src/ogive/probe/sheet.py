@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ogive.derive.braille import braille
+from ogive.derive.drawing.braille import braille
 from ogive.surgery.sites import folded, table
 
 if TYPE_CHECKING:

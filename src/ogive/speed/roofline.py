@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ogive.derive.axes import Scale
+from ogive.derive.drawing.axes import Scale
 from ogive.derive.plot import Svg
 from ogive.errors import InputError
 from ogive.speed.results import Report, Row, short

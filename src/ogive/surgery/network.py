@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ogive.derive.network import Network, Step
+from ogive.derive.wide.network import Network, Step
 from ogive.errors import InputError
 from ogive.surgery.follow import follow
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from ogive.activation import Activation
 from ogive.breaks import breakpoints
 from ogive.derive.gauss import expectation
-from ogive.derive.integrand import program_of, slope_of
+from ogive.derive.integrals.integrand import program_of, slope_of
 from ogive.derive.moments import moment
-from ogive.derive.roots import root
+from ogive.derive.solving.roots import root
 from ogive.errors import OgiveError, ParameterError, closest
 from ogive.surgery.propagate import power, slope_power
 

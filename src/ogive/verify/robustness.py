@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ogive.derive.rounding import up
+from ogive.derive.lines.rounding import up
 from ogive.errors import InputError
 from ogive.verify.attack import attack, margins, within_reach
 from ogive.verify.bounding import Bounds

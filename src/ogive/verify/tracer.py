@@ -63,6 +63,7 @@ class Tracer(TorchFunctionMode):
         self.where: list[str] = [""]
         self.notes: dict[str, None] = {}
         self.quiet = 0
+        self.refused: InputError | None = None
 
     # steps
 
@@ -82,7 +83,8 @@ class Tracer(TorchFunctionMode):
 
     def refuse(self, name: str, why: str) -> InputError:
         where = f"in {self.where[-1]}" if self.where[-1] else "in the model itself"
-        return InputError(f"verify: {name} {where} {why}")
+        self.refused = InputError(f"verify: {name} {where} {why}")
+        return self.refused
 
     def see(self, tensor: Tensor) -> Seen | None:
         """What is known of ``tensor``; None for one that does not depend on the input."""
@@ -366,8 +368,11 @@ def trace(model: nn.Module, example: Tensor, live: bool = False) -> Network:
             start = example.detach().clone().requires_grad_().clone()
             tracer.learn(start, tracer.step(None, (), tuple(example.shape)))
             watch(tracer, stack)
-            with tracer:
-                output = model(start)
+            try:
+                with tracer:
+                    output = model(start)
+            except TypeError as error:  # torch's operators turn a TypeError, our refusal too, into one of their own
+                raise tracer.refused or error from None
             if not isinstance(output, Tensor):
                 raise InputError(f"verify: the model returns {type(output).__name__}; a verifier bounds one tensor of "
                                  "scores: wrap the model so that it returns that one")  # fmt: skip

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ogive.bench.report.markup import Child, Markup, el, join
-from ogive.derive.axes import Scale, ticks
+from ogive.derive.drawing.axes import Scale, ticks
 
 __all__ = [
     "Look", "Scale", "decimals", "figure", "label", "looks", "number", "span", "ticks", "tidy",

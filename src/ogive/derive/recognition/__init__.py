@@ -1,0 +1,1 @@
+"""Which entry a function is: the insides of :mod:`ogive.derive.find` and :mod:`ogive.derive.relations`."""
