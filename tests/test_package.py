@@ -22,7 +22,7 @@ LAYERS = [
     {"ops", "rewrite", "parse", "diff"},
     {"kernels", "breaks"},
     {"activation"},
-    {"catalogue", "lookup", "references", "plugins", "cards"},
+    {"catalogue", "lookup", "references", "plugins", "cards", "user_code", "user_data"},
     {"derive"},
     {"layers"},
     {"surgery"},

@@ -1,4 +1,4 @@
-"""The command line: `ogive compare`, `describe`, `find`, `names`, `plot`, `signal`, `speed` and `verify`."""
+"""The command line: the main job, what is said of one activation, and the commands that live beside what they run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ogive.errors import OgiveError
 from ogive.gallery.command import gallery
 from ogive.probe.command import signal
 from ogive.speed.command import speed
+from ogive.surgery.command import sites, surgery
 from ogive.verify.command import verify
 
 app = typer.Typer(
@@ -31,7 +32,9 @@ app.command()(check)
 app.command()(emit)
 app.command()(gallery)
 app.command()(signal)
+app.command()(sites)
 app.command()(verify)
+app.add_typer(surgery, name="surgery")
 
 
 @app.callback()
@@ -150,8 +153,8 @@ def find(
     """Is this formula published, perhaps with other parameters, scaled or shifted?"""
     from json import dumps
 
-    from ogive.certify.subject import imported
     from ogive.derive.find import find as search
+    from ogive.user_code import imported
 
     with _one_line_errors():
         found = search(imported(formula) if ":" in formula else formula, k=most)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from ogive.cli import app
 from ogive.errors import InputError, ParameterError
-from ogive.probe.example import from_data, from_shape
+from ogive.user_data import from_data, from_shape
 
 MODELS = """
     import torch

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +14,7 @@ from ogive.activation import Activation
 from ogive.derive.trace import Untraceable, name_of, trace
 from ogive.errors import InputError
 from ogive.lookup import get
+from ogive.user_code import imported
 
 
 @dataclass(frozen=True)
@@ -51,28 +49,6 @@ def subject(spec: Any) -> Subject:
         return _code(spec, name_of(spec))
     raise InputError(f"check takes a name, a formula, an activation, pkg:callable, a function or a module; got "
                      f"{type(spec).__name__}: {str(spec)[:80]!r}")  # fmt: skip
-
-
-def imported(path: str) -> Any:
-    """The object at ``package.module:attribute``; the working directory is searched too."""
-    module, _, attribute = path.partition(":")
-    here = os.getcwd()  # noqa: PTH109
-    sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"cannot import {path!r}: {error}; it takes package.module:attribute") from None
-    finally:
-        sys.path.remove(here)
-    if isinstance(found, type) and issubclass(found, nn.Module):
-        try:
-            return found()
-        except TypeError as error:
-            raise InputError(f"{path!r} is a class that cannot be made without arguments: {error}; "
-                             "name a function that returns one") from None  # fmt: skip
-    return found
 
 
 def _code(code: Any, label: str) -> Subject:

@@ -48,27 +48,20 @@ def signal(
 
 def _look(name: str, data: str | None, shape: str | None, examples: int, mend: bool, seed: int) -> Signal:
     import torch
-    from torch import nn
 
-    from ogive.certify.subject import imported
-    from ogive.probe.example import from_data, from_shape
     from ogive.probe.signal import signal as look
+    from ogive.user_code import made, model_at
+    from ogive.user_data import from_data, from_shape
 
-    for what, given in (("MODEL", name), ("--data", data)):
-        if given is not None and ":" not in given:
-            raise InputError(f"{what} {given!r}: it takes package.module:callable, such as mymodels:make_model")
     if (data is None) == (shape is None):
         raise InputError(f"signal {name}: give --data pkg:load or --input-shape 3,32,32, and not both")
     torch.manual_seed(seed)
-    model = _made(imported(name), name)
-    if not isinstance(model, nn.Module):
-        raise InputError(f"{name!r} gives {type(model).__name__}: {str(model)[:60]!r}; it takes a callable that "
-                         "returns an nn.Module")  # fmt: skip
+    model = model_at(name)
     if shape is not None:
         example: Any = from_shape(shape, examples, seed)
     else:
         assert data is not None
-        example = from_data(_made(imported(data), data), model, examples, data)
+        example = from_data(made(data, "--data"), model, examples, data)
     try:
         return look(model, example, mend=mend, seed=seed)
     except OgiveError:
@@ -79,15 +72,3 @@ def _look(name: str, data: str | None, shape: str | None, examples: int, mend: b
         first = (str(error).splitlines() or [""])[0]
         raise InputError(f"{name} fails on {said} with {type(error).__name__}: {first}{help_}") from error
 
-
-def _made(found: Any, name: str) -> Any:
-    """What the callable at ``name`` returns; a module and a tensor are there already."""
-    import torch
-    from torch import nn
-
-    if isinstance(found, (nn.Module, torch.Tensor)) or not callable(found):
-        return found
-    try:
-        return found()
-    except TypeError as error:
-        raise InputError(f"{name!r} cannot be called without arguments: {error}") from error

@@ -47,6 +47,7 @@ def swap(
 
     Args:
         model: any module; functions and operators in its code are sites too when there is data.
+        rules: what stands where; on a command line ``gelu=hardswish,encoder.*=keep`` or one activation for all.
         data: what the model is called with (a tensor, a tuple, a dict) or a list or loader of it. The first batch
             shows the sites. Without data only activation modules are found and nothing is measured.
         fit: ``keep`` takes the new function as it is; ``refit`` fits ``gamma f(alpha x + beta) + delta`` to the old

@@ -48,34 +48,13 @@ def verify(
 def _run(
     name: str, data: str, eps: float, norm: str, method: str, within: str | None, examples: int, budget: float
 ) -> Robustness:
-    from torch import nn
-
-    from ogive.certify.subject import imported
+    from ogive.user_code import made, model_at
     from ogive.verify.robustness import verify as prove
 
-    for what, given in (("MODEL", name), ("DATA", data)):
-        if ":" not in given:
-            raise InputError(f"{what} {given!r}: it takes package.module:callable, such as mymodels:make_model")
-    model = _made(imported(name), name)
-    if not isinstance(model, nn.Module):
-        raise InputError(f"{name!r} gives {type(model).__name__}: {str(model)[:60]!r}; it takes a callable that "
-                         "returns an nn.Module")  # fmt: skip
-    x, labels = _examples(_made(imported(data), data), data, examples)
+    model = model_at(name)
+    x, labels = _examples(made(data, "DATA"), data, examples)
     return prove(model, x, eps, norm=_number(norm, "--norm"), labels=labels, method=method, budget=budget,
                  within=None if within is None else _pair(within))  # fmt: skip
-
-
-def _made(found: Any, name: str) -> Any:
-    """What the callable at ``name`` returns; a module, a tensor and a pair are there already."""
-    import torch
-    from torch import nn
-
-    if isinstance(found, (nn.Module, torch.Tensor, tuple, list)) or not callable(found):
-        return found
-    try:
-        return found()
-    except TypeError as error:
-        raise InputError(f"{name!r} cannot be called without arguments: {error}") from error
 
 
 def _examples(found: Any, name: str, most: int) -> tuple[Any, Any]:

@@ -1,4 +1,4 @@
-"""What a model is called with, from the words of a command line."""
+"""What a model is called with, from the words of a command line: a shape, or a function of the user's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import InputError, ParameterError
+from ogive.user_code import made
 
 
 def from_shape(text: str, examples: int, seed: int = 0) -> Tensor:
@@ -39,8 +40,7 @@ def from_data(given: Any, model: nn.Module, examples: int, said: str) -> Any:
         given = tuple(given)
     if isinstance(given, tuple) and len(given) == 2 and _labels(given[1]) and _needed(model) == 1:
         given = given[0]
-    parts = list(given.values()) if isinstance(given, Mapping) else list(given) if isinstance(given, tuple) else [given]
-    tensors = [p for p in parts if isinstance(p, Tensor) and p.dim()]
+    tensors = [t for t in tensors_of(given) if t.dim()]
     if not tensors:
         kind = type(given).__name__
         raise InputError(f"--data {said!r}: it returned {kind}: {str(given)[:60]!r}; a model is called with tensors")
@@ -62,3 +62,33 @@ def _needed(model: nn.Module) -> int:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     parameters = inspect.signature(model.forward).parameters.values()
     return sum(p.kind in kinds and p.default is p.empty for p in parameters)
+
+
+def batches_at(path: str, model: nn.Module, examples: int) -> tuple[list[Any], Any]:
+    """The batches that the callable at ``path`` returns, cut to ``examples`` in all, and their labels (None without).
+
+    A batch is what the model is called with; of a pair whose second part is one number for each example, that part is
+    the labels when the model takes one argument.
+    """
+    given = made(path, "--data")
+    several = not isinstance(given, (Tensor, Mapping, tuple)) and isinstance(given, Iterable)
+    batches: list[Any] = []
+    labels: list[Any] = []
+    left = examples
+    for batch in given if several else [given]:
+        if left <= 0:
+            break
+        kept = from_data(tuple(batch) if isinstance(batch, list) else batch, model, left, path)
+        pair = isinstance(batch, (tuple, list)) and not isinstance(kept, tuple)
+        labels.append(batch[1][:left] if pair else None)
+        batches.append(kept)
+        left -= next(len(t) for t in tensors_of(kept) if t.dim())
+    if not batches:
+        raise InputError(f"--data {path!r}: it gives no batch; it returns a tensor, a tuple, a dict or a loader")
+    return batches, None if any(y is None for y in labels) else torch.cat(labels)
+
+
+def tensors_of(batch: Any) -> list[Tensor]:
+    """The tensors of what a model is called with."""
+    parts = batch.values() if isinstance(batch, Mapping) else batch if isinstance(batch, tuple) else (batch,)
+    return [p for p in parts if isinstance(p, Tensor)]

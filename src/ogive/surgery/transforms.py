@@ -1,0 +1,39 @@
+"""The transforms by verb: what `ogive surgery VERB` and `ogive.surgery.VERB` find."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from ogive.errors import UnknownName, closest
+
+TRANSFORMS = {
+    "swap": "ogive.surgery.swap",
+}
+
+
+def transform(verb: str) -> Callable[..., Any]:
+    """The function of a verb: ``f(model, data, **options) -> Report``.
+
+    Raises UnknownName with the nearest verbs.
+
+    >>> transform("swap").__name__
+    'swap'
+    """
+    if verb not in TRANSFORMS:
+        near = ", ".join(closest(verb, list(TRANSFORMS), 3))
+        raise UnknownName(f"no transform is called {verb!r}; the nearest are {near}")
+    found: Callable[..., Any] = getattr(importlib.import_module(TRANSFORMS[verb]), verb)
+    return found
+
+
+def summary(verb: str) -> str:
+    """The first sentence of a transform's documentation.
+
+    >>> summary("swap")[:28]
+    'Put other activations in the'
+    """
+    paragraph = (inspect.getdoc(transform(verb)) or "").partition("\n\n")[0]
+    return " ".join(paragraph.split()).replace("``", "'").partition("; ")[0]
