@@ -124,14 +124,18 @@ def _pieces(label: str, expr: Expr, name: str, values: tuple[tuple[str, Any], ..
     cut, reach = whole_line(expr, name, values)
     rows = tuple(mended(f, r) for r in merged(f, cut))
     wide = [r for r in rows if (r.slope is None or r.curvature is None) and not slight(r)]
-    why = ""
-    if wide:
-        first = min(wide, key=lambda r: 0.0 if r.lo <= 0.0 <= r.hi else min(abs(r.lo), abs(r.hi)))
-        why = f"no sign was found from {first.lo:.6g} to {first.hi:.6g}"
-        if reach < LARGEST:
-            why = f"beyond |x| = {reach:.6g} signs change too often to follow"
     length, drift = turn or (None, 0.0)
-    return Pieces(label, rows, length, drift, not wide, why)
+    return Pieces(label, rows, length, drift, not wide, unfound(wide, reach))
+
+
+def unfound(wide: list[Piece], reach: float) -> str:
+    """Where a sign is missing, nearest to 0 first: there it changes too often to follow, or enclosures are too wide."""
+    if not wide:
+        return ""
+    if reach < LARGEST:
+        return f"beyond |x| = {reach:.6g} not every sign of f' and f'' was found"
+    first = min(wide, key=lambda r: 0.0 if r.lo <= 0.0 <= r.hi else min(abs(r.lo), abs(r.hi)))
+    return f"no sign of f' or f'' was found from {first.lo:.6g} to {first.hi:.6g}"
 
 
 @lru_cache(maxsize=1024)

@@ -18,7 +18,18 @@ import numpy as np
 
 from ogive.activation import Activation, Param
 from ogive.derive.limits import Limits, limits
-from ogive.derive.pieces import Piece, Range, enclosure, knots, mended, merged, settled, slight, whole_line
+from ogive.derive.pieces import (
+    Piece,
+    Range,
+    enclosure,
+    knots,
+    mended,
+    merged,
+    settled,
+    slight,
+    unfound,
+    whole_line,
+)
 from ogive.derive.signs.bisection import bisect
 from ogive.derive.signs.elasticity import supremum
 from ogive.derive.signs.enclosure import Enclosure
@@ -227,7 +238,6 @@ def _shape(label: str, expr: Expr, name: str, values: tuple[tuple[str, Any], ...
     drift = 0.0 if turn is None else turn[1]
     far = [_ends(f, k, rows, lo, hi) if turn is None else {} for k in (0, 1)]
     wide = [r for r in rows if (r.slope is None or r.curvature is None) and not slight(r)]
-    why = _why(wide, reach) if wide else ""
     bounds = (
         _bound(least, -1, far[0], drift), _bound(most, 1, far[0], drift),
         _bound(low, -1, far[1], 0.0), _bound(high, 1, far[1], 0.0),
@@ -238,16 +248,9 @@ def _shape(label: str, expr: Expr, name: str, values: tuple[tuple[str, Any], ...
         tuple(Stretch(*s) for s in stretches(rows, "slope")), tuple(Stretch(*s) for s in stretches(rows, "curvature")),
         tuple((r.lo, r.hi) for r in rows if r.slope == 0 and not slight(r)),
         tuple((r.lo, r.hi) for r in rows if slight(r) and _kinked(r)), _jumps(f, rows),
-        parity(expr, name), homogeneity(expr, name), None if turn is None else turn[0], drift, not wide, why,
+        parity(expr, name), homogeneity(expr, name), None if turn is None else turn[0], drift, not wide, unfound(wide, reach),
         Proof(str(expr), name, values, rows, (least, most, low, high)), (expr, name, values),
     )  # fmt: skip
-
-
-def _why(wide: list[Piece], reach: float) -> str:
-    if reach < LARGEST:
-        return f"beyond |x| = {reach:.6g} signs change too often to follow"
-    first = min(wide, key=lambda r: 0.0 if r.lo <= 0.0 <= r.hi else min(abs(r.lo), abs(r.hi)))
-    return f"no sign was found from {first.lo:.6g} to {first.hi:.6g}"
 
 
 def _within(grid: Any, lo: float, hi: float) -> Any:
