@@ -13,7 +13,8 @@ import ogive
 
 SRC = Path(ogive.__file__).parent
 MODULES = sorted(SRC.rglob("*.py"))
-HEAVY = ("sympy", "triton", "scipy", "matplotlib", "sklearn", "typer", "rich", "pandas", "ray", "joblib", "flint")
+HEAVY = ("sympy", "triton", "scipy", "matplotlib", "sklearn", "typer", "rich", "pandas", "ray", "joblib", "flint",
+         "cvxpy", "onnx", "transformers", "tenseal")  # fmt: skip
 
 # What each part of the house may import from the rest of it (design: arrows point one way).
 LAYERS = [

@@ -12,7 +12,7 @@ from torch import nn
 
 from ogive.errors import InputError
 from ogive.verify.attack import margins
-from ogive.verify.radius import radius
+from ogive.verify.certified_radius import radius
 from ogive.verify.robustness import FALSIFIED, UNKNOWN, VERIFIED, verify
 from tests.verify.models import MODELS, around, made, mlp
 

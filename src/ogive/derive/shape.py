@@ -248,7 +248,8 @@ def _shape(label: str, expr: Expr, name: str, values: tuple[tuple[str, Any], ...
         tuple(Stretch(*s) for s in stretches(rows, "slope")), tuple(Stretch(*s) for s in stretches(rows, "curvature")),
         tuple((r.lo, r.hi) for r in rows if r.slope == 0 and not slight(r)),
         tuple((r.lo, r.hi) for r in rows if slight(r) and _kinked(r)), _jumps(f, rows),
-        parity(expr, name), homogeneity(expr, name), None if turn is None else turn[0], drift, not wide, unfound(wide, reach),
+        parity(expr, name), homogeneity(expr, name), None if turn is None else turn[0], drift,
+        not wide, unfound(wide, reach),
         Proof(str(expr), name, values, rows, (least, most, low, high)), (expr, name, values),
     )  # fmt: skip
 

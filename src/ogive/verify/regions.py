@@ -19,7 +19,7 @@ from ogive.derive.pieces import pieces
 from ogive.errors import InputError
 from ogive.verify.bounding import Bounds
 from ogive.verify.chain import Chain, Sector, chain
-from ogive.verify.lipschitz import norm_bound, norm_bounds, product
+from ogive.verify.lipschitz_bounds import norm_bound, norm_bounds, product
 from ogive.verify.network import Box, Network
 from ogive.verify.region import Cuboid
 from ogive.verify.tracer import trace

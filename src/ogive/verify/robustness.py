@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,12 +51,13 @@ class Robustness:
         return self.verdicts.count(VERIFIED) / max(len(self.verdicts), 1)
 
     def __repr__(self) -> str:
-        n = len(self.verdicts)
-        counts = ", ".join(f"{self.verdicts.count(v)} {v}" for v in (VERIFIED, FALSIFIED, UNKNOWN))
         norm = "inf" if self.norm == math.inf else f"{self.norm:g}"
-        lines = [f"Robustness({self.network.model}, eps={self.eps:g} in the {norm}-norm, {self.method}: of {n} "
-                 f"{counts}; {self.seconds:.2f} s)"]  # fmt: skip
-        return "\n".join([*lines, *(f"  note: {n}" for n in self.notes)])
+        counts = ", ".join(f"{self.verdicts.count(v)} {v}" for v in (VERIFIED, FALSIFIED, UNKNOWN))
+        lines = [
+            f"{self.network.model}, eps {self.eps:g} in the {norm}-norm, by {self.method} in {self.seconds:.2f} s",
+            f"{len(self.verdicts)} examples: {counts}",
+        ]
+        return "\n".join([*lines, *(textwrap.fill(f"note: {n}", 80, subsequent_indent="  ") for n in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, ready for JSON: witnesses as lists."""

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ogive.errors import OgiveError
 from ogive.verify.chain import Chain
-from ogive.verify.lipschitz import norm_bound
+from ogive.verify.lipschitz_bounds import norm_bound
 from ogive.verify.rounding import gamma
 
 _ROOM = 1e-7  # the least eigenvalue that is asked of the solver, where norms are about one

@@ -15,7 +15,7 @@ from ogive.derive.quadratic import max_min
 from ogive.errors import InputError, OgiveError
 from ogive.layers import GroupSort, Householder, MaxMin
 from ogive.verify.chain import Affine, chain
-from ogive.verify.lipschitz import lipschitz, norm_bound, product
+from ogive.verify.lipschitz_bounds import lipschitz, norm_bound, product
 from ogive.verify.semidefinite import certified
 
 needs_solver = pytest.mark.skipif(importlib.util.find_spec("cvxpy") is None, reason="CVXPY solves the programme")

@@ -10,7 +10,7 @@ from ogive.verify.attack import margins
 from ogive.verify.formula import Formula
 from ogive.verify.network import Box
 from ogive.verify.robustness import verify
-from ogive.verify.selftest import hidden, selftest
+from ogive.verify.planted import hidden, selftest
 
 LABEL = torch.zeros(1, dtype=torch.long)
 
