@@ -136,3 +136,26 @@ def test_bad_input_is_quoted_and_the_model_is_left_as_it_was():
         swap(model, {"gelu": "relu"}, X.clone().index_fill_(0, torch.tensor([3]), float("nan")))
     assert torch.equal(model(X), want)
     assert isinstance(model[1], nn.GELU)
+
+
+def test_a_change_that_moves_too_much_is_taken_back():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 4)), torch.randn(50, 8)
+    before = model(x)
+    with pytest.raises(ogive.OgiveError, match=r"at_least=0\.999.*put back; try fit='refit'"):
+        ogive.swap(model, {"gelu": "sin"}, x, at_least=0.999, time=False)
+    assert torch.equal(model(x), before)
+    assert isinstance(model[1], nn.GELU)
+    assert ogive.swap(model, {"gelu": "gelu_tanh"}, x, at_least=0.999, time=False)["cosine to before"].after > 0.999
+
+
+def test_linears_quantised_dynamically_are_no_obstacle():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 4))
+    small = torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    x = torch.randn(50, 8)
+    before = small(x)
+    report = ogive.swap(small, {"gelu": "hardswish"}, x, fit="refit", time=False)
+    assert report["cosine to before"].after > 0.99
+    report.undo()
+    assert torch.equal(small(x), before)

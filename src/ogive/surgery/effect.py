@@ -109,6 +109,43 @@ def timed(model: nn.Module, batch: Any, put: Callable[[], Callable[[], None]], r
     return Figure("time of a batch", low[0], low[1], unit="ms")
 
 
+def conduct(
+    model: nn.Module,
+    batches: Sequence[Any],
+    put: Callable[[], Callable[[], None]],
+    *,
+    score: Score | Mapping[str, Score] | None = None,
+    time: bool = True,
+    more: Callable[[], list[Figure]] | None = None,
+) -> tuple[list[Figure], Callable[[], None]]:
+    """Measure the model, make the change, measure again: the figures, and what takes the change back.
+
+    ``put`` makes the change and returns its undoing; ``more`` adds figures while it is made. Whatever fails on the way
+    leaves the model as it was. Without batches only the user's scores are taken.
+    """
+    scores = dict(score) if isinstance(score, Mapping) else {} if score is None else {"score": score}
+    before = outputs(model, batches) if batches else None
+    scored_before = {k: f(model) for k, f in scores.items()}
+    undo = put()
+    try:
+        figures = [] if before is None else moved(before, outputs(model, batches))
+        figures += [scored(k, scored_before[k], f(model)) for k, f in scores.items()]
+        figures += [] if more is None else more()
+        if batches and time:
+            undo()
+            figures.append(timed(model, batches[0], put))
+            undo = put()
+    except BaseException:
+        undo()
+        raise
+    return figures, undo
+
+
+def examples_in(batches: Sequence[Any]) -> int:
+    """How many examples there are: the first sizes of the batches' first tensors."""
+    return sum(t[0].shape[0] if t and t[0].dim() else 1 for t in map(tensors_in, batches))
+
+
 def size_of(model: nn.Module) -> float:
     """MiB of parameters and buffers."""
     tensors = {id(t): t for t in [*model.parameters(), *model.buffers()]}.values()

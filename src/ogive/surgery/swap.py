@@ -15,10 +15,10 @@ from ogive.derive.trace import trace
 from ogive.errors import InputError, OgiveError, ParameterError, closest
 from ogive.layers.act import Act
 from ogive.lookup import get
-from ogive.surgery.effect import Score, batches_of, called, moved, outputs, scored, timed
+from ogive.surgery.effect import Score, batches_of, called, conduct, examples_in
 from ogive.surgery.formulas import X, nonlinearity
 from ogive.surgery.refit import FITS, Fitted, fitted
-from ogive.surgery.report import Change, Figure, Report
+from ogive.surgery.report import Change, Report
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site, sites
 
@@ -32,6 +32,7 @@ def swap(
     data: Any = None,
     *,
     fit: str = "keep",
+    at_least: float | None = None,
     score: Score | Mapping[str, Score] | None = None,
     time: bool = True,
     seed: int = 0,
@@ -52,13 +53,14 @@ def swap(
             shows the sites. Without data only activation modules are found and nothing is measured.
         fit: ``keep`` takes the new function as it is; ``refit`` fits ``gamma f(alpha x + beta) + delta`` to the old
             one by least squares on what the site is given; ``hermite`` matches mean and mean slope.
+        at_least: the mean cosine to the outputs before that must be kept; below it the model is put back.
         score: a function of the model, or several by name: a number, or one for each example.
         time: measure a batch before and after, in turn.
         seed: of the sample of inputs.
 
     Raises:
-        OgiveError: when no site fits the rules (the sites there are are listed), a site cannot be exchanged, or the
-            new function gives NaN on the data. The model is then as it was.
+        OgiveError: when no site fits the rules (the sites there are are listed), a site cannot be exchanged, the new
+            function gives NaN on the data, or ``at_least`` is not reached. The model is then as it was.
 
     >>> mlp = nn.Sequential(nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 2))
     >>> report = swap(mlp, {"gelu": "golu"})
@@ -70,6 +72,8 @@ def swap(
         raise ParameterError(f"swap: fit={fit!r}; it is one of {', '.join(FITS)} (did you mean {near!r}?)")
     if fit != "keep" and data is None:
         raise InputError(f"swap: fit={fit!r} needs data to fit on")
+    if at_least is not None and data is None:
+        raise InputError(f"swap: at_least={at_least!r} needs data to compare outputs on")
     batches = [] if data is None else batches_of(data)
     found = list(sites(model, batches[0])) if batches else modules_of(model)
     wanted, left = _wanted(found, rules, dict(model.named_modules()))
@@ -77,9 +81,6 @@ def swap(
     notes = []
     if not batches:
         notes.append("Found among modules only: give data to see functions in the code and to measure the effect.")
-    scores = dict(score) if isinstance(score, Mapping) else {} if score is None else {"score": score}
-    before = outputs(model, batches) if batches else None
-    scored_before = {k: f(model) for k, f in scores.items()}
     inputs = samples(model, list(wanted), batches, seed) if batches else {}
     changes, instead = [], {}
     for site, new in wanted.items():
@@ -90,21 +91,15 @@ def swap(
     def put() -> Callable[[], None]:
         return rewire(model, [s for s in found if s.name in names], instead).undo
 
-    undo = put()
-    figures: list[Figure] = []
-    try:
-        if before is not None:
-            figures += moved(before, outputs(model, batches))
-        figures += [scored(k, scored_before[k], f(model)) for k, f in scores.items()]
-    except BaseException:
+    figures, undo = conduct(model, batches, put, score=score, time=time)
+    report = Report("swap", tuple(changes), tuple(left), tuple(figures), tuple(notes), examples_in(batches), undo)
+    if at_least is not None and not report["cosine to before"].after >= at_least:
         undo()
-        raise
-    if batches and time:
-        undo()
-        figures.append(timed(model, batches[0], put))
-        undo = put()
-    return Report("swap", tuple(changes), tuple(left), tuple(figures), tuple(notes),
-                  0 if before is None else len(before), undo)  # fmt: skip
+        raise OgiveError(
+            f"swap: the outputs keep a mean cosine of {report['cosine to before'].after:.4g} where at_least="
+            f"{at_least:g} was asked; the model was put back" + ("" if fit != "keep" else "; try fit='refit'")
+        )
+    return report
 
 
 def modules_of(model: nn.Module) -> list[Site]:
