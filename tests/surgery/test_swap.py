@@ -159,3 +159,46 @@ def test_linears_quantised_dynamically_are_no_obstacle():
     assert report["cosine to before"].after > 0.99
     report.undo()
     assert torch.equal(small(x), before)
+
+
+def _chain(act, norm=False):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(8, 32), *([nn.BatchNorm1d(32)] if norm else []), act(), nn.Linear(32, 16, bias=False),
+                         act(), nn.Linear(16, 4)).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize("fit", ["refit", "hermite"])
+def test_a_folded_fit_computes_what_the_fit_computes_and_leaves_the_plain_function(fit):
+    x = torch.randn(200, 8, dtype=torch.float64)
+    one, two = _chain(nn.GELU).double(), _chain(nn.GELU).double()
+    before, state = two(x), {k: v.clone() for k, v in two.state_dict().items()}
+    ogive.swap(one, {"gelu": "hardswish"}, x, fit=fit, time=False)
+    report = ogive.swap(two, {"gelu": "hardswish"}, x, fit=fit, fold=True, time=False)
+    torch.testing.assert_close(two(x), one(x), rtol=1e-6, atol=1e-8)  # two fits differ in the last digits of their sums
+    assert not report.notes
+    assert str(two[1].activation) == str(ogive.get("hardswish"))
+    assert not torch.equal(two[0].weight, one[0].weight) or fit == "hermite"
+    report.undo()
+    assert torch.equal(two(x), before)
+    assert state.keys() == two.state_dict().keys()
+    assert all(torch.equal(v, state[k]) for k, v in two.state_dict().items())
+
+
+def test_what_cannot_be_folded_is_fitted_in_place_and_said():
+    x = torch.randn(200, 8)
+    model, same = _chain(nn.GELU, norm=True), _chain(nn.GELU, norm=True)
+    report = ogive.swap(model, {"gelu": "hardswish"}, x, fit="refit", fold=True, time=False)
+    ogive.swap(same, {"gelu": "hardswish"}, x, fit="refit", time=False)
+    torch.testing.assert_close(model(x), same(x), rtol=1e-5, atol=1e-5)
+    assert [n for n in report.notes if "1 stands between it and 0" in n]
+
+    conv = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 2, 3, padding=1)).eval()
+    twin = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GELU(), nn.Conv2d(4, 2, 3, padding=1)).eval()
+    twin.load_state_dict(conv.state_dict())
+    images = torch.randn(4, 1, 6, 6)
+    report = ogive.swap(conv, {"gelu": "hardswish"}, images, fit="refit", fold=True, time=False)
+    ogive.swap(twin, {"gelu": "hardswish"}, images, fit="refit", time=False)
+    torch.testing.assert_close(conv(images), twin(images), rtol=1e-5, atol=1e-5)
+    assert "pads with zeros" in report.notes[0]
+    with pytest.raises(ogive.OgiveError, match="fold=True has nothing to fold"):
+        ogive.swap(twin, "relu", images, fold=True)

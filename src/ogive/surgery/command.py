@@ -57,9 +57,8 @@ def sites(
     """
     import torch
 
-    from ogive.surgery.sites import Sites
+    from ogive.surgery.sites import Sites, modules_of
     from ogive.surgery.survey import survey
-    from ogive.surgery.swap import modules_of
     from ogive.user_code import model_at
     from ogive.user_data import batches_at
 
@@ -185,7 +184,7 @@ def _run(verb: str, given: Mapping[str, Any]) -> None:
 
     function = transform(verb)
     options = {k: v for k, v in given.items() if k in plain_options(function)}
-    if "rules" in options:
+    if options.get("rules") is not None:
         options["rules"] = rules_of(options["rules"])
     torch.manual_seed(given.get("seed", 0))
     model = model_at(given["model"])

@@ -11,7 +11,10 @@ from typing import Any
 from torch import nn
 
 from ogive.activation import Activation
+from ogive.derive.trace import trace
+from ogive.errors import OgiveError
 from ogive.surgery.follow import follow
+from ogive.surgery.formulas import X, nonlinearity
 from ogive.surgery.graph import Call, Graph, Node
 
 _STEPS = ("pass", "scale", "join", "mix", "norm", "add")  # what a signal goes through between two layers
@@ -105,6 +108,22 @@ def sites(model: nn.Module, example: Any) -> Sites:
     1     gelu      0.weight  2.weight
     """
     return sites_of(follow(model, example), dict(model.named_modules()))
+
+
+def modules_of(model: nn.Module) -> list[Site]:
+    """Sites that need no run: modules without children whose code is an activation's formula."""
+    found = []
+    for name, module in model.named_modules():
+        if not name or any(module.children()):
+            continue
+        try:
+            act = trace(module)
+        except OgiveError:
+            continue
+        if len(act.inputs) == 1 and not act.params:
+            act, label, _ = nonlinearity(act.expr.substitute({act.inputs[0]: X}), {})
+            found.append(Site(name, "module", label or str(act), act, name, (), False, (), (), (), float("nan")))
+    return found
 
 
 def sites_of(graph: Graph, modules: dict[str, nn.Module]) -> Sites:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import fnmatch
-import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ogive.activation import Activation
-from ogive.derive.trace import trace
 from ogive.errors import InputError, OgiveError, ParameterError, closest
 from ogive.layers.act import Act
-from ogive.lookup import get
-from ogive.surgery.effect import Score, batches_of, called, conduct, examples_in
-from ogive.surgery.formulas import X, nonlinearity
-from ogive.surgery.refit import FITS, Fitted, fitted
-from ogive.surgery.report import Change, Report
+from ogive.surgery.edits import Edits
+from ogive.surgery.effect import Score, batches_of, conduct, examples_in
+from ogive.surgery.fold import fold as fold_into
+from ogive.surgery.fold import why_not
+from ogive.surgery.refit import FITS
+from ogive.surgery.replace import Replacement, Rules, replacement, wanted_by
+from ogive.surgery.report import Report
 from ogive.surgery.rewire import rewire
-from ogive.surgery.sites import Site, sites
-
-Rules = Any  # a mapping, a function of a site, or one activation for all
-_SAMPLE = 20_000
+from ogive.surgery.samples import samples
+from ogive.surgery.sites import Site, modules_of, sites
+from ogive.surgery.wiring import Link, links
 
 
 def swap(
@@ -32,6 +28,7 @@ def swap(
     data: Any = None,
     *,
     fit: str = "keep",
+    fold: bool = False,
     at_least: float | None = None,
     score: Score | Mapping[str, Score] | None = None,
     time: bool = True,
@@ -53,6 +50,8 @@ def swap(
             shows the sites. Without data only activation modules are found and nothing is measured.
         fit: ``keep`` takes the new function as it is; ``refit`` fits ``gamma f(alpha x + beta) + delta`` to the old
             one by least squares on what the site is given; ``hermite`` matches mean and mean slope.
+        fold: write alpha, beta, gamma and delta into the layers before and after where one of each stands there alone,
+            so that the plain function is left between them; the report says where it could not be.
         at_least: the mean cosine to the outputs before that must be kept; below it the model is put back.
         score: a function of the model, or several by name: a number, or one for each example.
         time: measure a batch before and after, in turn.
@@ -70,29 +69,50 @@ def swap(
     if fit not in FITS:
         near = closest(str(fit), FITS, 1)[0]
         raise ParameterError(f"swap: fit={fit!r}; it is one of {', '.join(FITS)} (did you mean {near!r}?)")
-    if fit != "keep" and data is None:
-        raise InputError(f"swap: fit={fit!r} needs data to fit on")
-    if at_least is not None and data is None:
-        raise InputError(f"swap: at_least={at_least!r} needs data to compare outputs on")
+    for asked, wish in ((fit != "keep", f"fit={fit!r}"), (at_least is not None, f"at_least={at_least!r}")):
+        if asked and data is None:
+            raise InputError(f"swap: {wish} needs data")
+    if fold and fit == "keep":
+        raise ParameterError("swap: fold=True has nothing to fold with fit='keep'; use fit='refit' or 'hermite'")
     batches = [] if data is None else batches_of(data)
     found = list(sites(model, batches[0])) if batches else modules_of(model)
-    wanted, left = _wanted(found, rules, dict(model.named_modules()))
-    names = [s.name for s in wanted]
+    wanted, left = wanted_by(found, rules, dict(model.named_modules()))
     notes = []
     if not batches:
         notes.append("Found among modules only: give data to see functions in the code and to measure the effect.")
     inputs = samples(model, list(wanted), batches, seed) if batches else {}
-    changes, instead = [], {}
-    for site, new in wanted.items():
-        module, change = _made(site, new, inputs.get(site.name), fit)
-        instead[site.name] = module
-        changes.append(change)
+    made = {site: replacement(site, new, inputs.get(site.name), fit) for site, new in wanted.items()}
+    folds: dict[str, tuple[Link, Replacement]] = {}
+    if fold:
+        chain = {link.first + ".weight": link for link in links(model, batches[0])}
+        for site, new in made.items():
+            link = _link(site, chain)
+            why = why_not(model, link, new.fit) if new.fit is not None else "it was not fitted"
+            if why or link is None:
+                notes.append(f"{site.name} is not folded: {why}.")
+            else:
+                folds[site.name] = link, new
+    instead = {s.name: Act(r.plain) if s.name in folds and r.plain else r.module for s, r in made.items()}
 
     def put() -> Callable[[], None]:
-        return rewire(model, [s for s in found if s.name in names], instead).undo
+        rewired, edits = rewire(model, list(wanted), instead), Edits()
+
+        def undo() -> None:
+            edits.undo()
+            rewired.undo()
+
+        try:
+            for link, new in folds.values():
+                assert new.fit is not None
+                fold_into(model, link, new.fit, edits)
+        except BaseException:
+            undo()
+            raise
+        return undo
 
     figures, undo = conduct(model, batches, put, score=score, time=time)
-    report = Report("swap", tuple(changes), tuple(left), tuple(figures), tuple(notes), examples_in(batches), undo)
+    changes = tuple(r.change for r in made.values())
+    report = Report("swap", changes, tuple(left), tuple(figures), tuple(notes), examples_in(batches), undo)
     if at_least is not None and not report["cosine to before"].after >= at_least:
         undo()
         raise OgiveError(
@@ -102,116 +122,9 @@ def swap(
     return report
 
 
-def modules_of(model: nn.Module) -> list[Site]:
-    """Sites that need no run: modules without children whose code is an activation's formula."""
-    found = []
-    for name, module in model.named_modules():
-        if not name or any(module.children()):
-            continue
-        try:
-            act = trace(module)
-        except OgiveError:
-            continue
-        if len(act.inputs) == 1 and not act.params:
-            act, label, _ = nonlinearity(act.expr.substitute({act.inputs[0]: X}), {})
-            found.append(Site(name, "module", label or str(act), act, name, (), False, (), (), (), float("nan")))
-    return found
-
-
-def _wanted(
-    found: list[Site], rules: Rules, modules: Mapping[str, nn.Module]
-) -> tuple[dict[Site, Any], list[tuple[str, str]]]:
-    """What goes where, and what stays and why. Raises OgiveError when nothing would change."""
-    wanted: dict[Site, Any] = {}
-    left: list[tuple[str, str]] = []
-    used: set[Any] = set()
-    for site in found:
-        if site.kind == "gate":
-            left.append((site.name, "a gate of two inputs"))
-            continue
-        if isinstance(rules, Mapping):
-            key = next((k for k in rules if _fits(k, site, modules)), None)
-            used.add(key)
-            new = None if key is None else rules[key]
-            why = "no rule fits it" if key is None else f"the rule {key!r} leaves it"
-        elif callable(rules) and not isinstance(rules, (Activation, nn.Module)):
-            new, why = rules(site), "the rule leaves it"
-        else:
-            new, why = rules, ""
-        if new is None:
-            left.append((site.name, why))
-        else:
-            wanted[site] = new
-    if not wanted:
-        there = ", ".join(sorted({f"{s.name} ({s.label})" for s in found})[:8]) or "none"
-        raise OgiveError(f"swap: no site fits {rules!r}; the model's sites: {there}")
-    if isinstance(rules, Mapping):
-        idle = [k for k in rules if k not in used]
-        left += [(str(k), "no site fits this rule, or an earlier rule took it") for k in idle]
-    return wanted, left
-
-
-def _fits(key: Any, site: Site, modules: Mapping[str, nn.Module]) -> bool:
-    if isinstance(key, type):
-        return isinstance(modules.get(site.module.partition("#")[0]), key) and site.kind == "module"
-    if not isinstance(key, str):
-        raise InputError(f"swap: the rule {key!r} is no name, no pattern and no module class")
-    names = (site.name, site.label, site.activation.name or "", *(site.activation.aliases or ()))
-    return any(fnmatch.fnmatchcase(n, key) for n in names)
-
-
-def samples(model: nn.Module, found: list[Site], batches: list[Any], seed: int) -> dict[str, Tensor]:
-    """Inputs of each site over the batches: up to 20,000 values each, float64, drawn evenly."""
-    rng = random.Random(seed)
-    kept: dict[str, list[Tensor]] = {}
-    share = max(_SAMPLE // len(batches), 1)
-
-    def see(name: str, x: Tensor) -> None:
-        flat = x.detach().flatten()
-        if flat.numel() > share:
-            flat = flat[torch.tensor([rng.randrange(flat.numel()) for _ in range(share)], device=flat.device)]
-        kept.setdefault(name, []).append(flat.double().cpu())
-
-    training = model.training
-    model.eval()
-    try:
-        with rewire(model, found, {}, see):
-            for batch in batches:
-                called(model, batch)
-    finally:
-        model.train(training)
-    joined = {name: torch.cat(parts) for name, parts in kept.items()}
-    for name, x in joined.items():
-        if not bool(torch.isfinite(x).all()):
-            bad = int((~torch.isfinite(x)).sum())
-            raise OgiveError(
-                f"{name} is given {bad} values that are not finite on this data; clean the data or the model"
-            )
-    missing = [s.name for s in found if s.name not in joined]
-    if missing:
-        raise OgiveError(f"this data never reaches {missing[0]}; leave it out by a rule or give data that does")
-    return joined
-
-
-def _made(site: Site, new: Any, x: Tensor | None, fit: str) -> tuple[nn.Module, Change]:
-    """The module that goes in, and the line of the report."""
-    if isinstance(new, nn.Module) and not isinstance(new, Act):
-        error = float("nan")
-        if x is not None:
-            old = site.activation(x)
-            with torch.no_grad():
-                made = new(x.float()).double()
-            error = float((made - old).square().mean().sqrt() / old.square().mean().sqrt())
-        return new, Change(site.name, site.label, type(new).__name__, error, site.note)
-    act = get(new)
-    if len(act.inputs) != 1:
-        raise InputError(f"swap: {act.label} is a gate of {len(act.inputs)} inputs; {site.name} has one")
-    if x is None:
-        return (new if isinstance(new, Act) else Act(act)), Change(site.name, site.label, act.label)
-    best: Fitted = fitted(act, site.activation, x, fit)
-    note = site.note
-    if fit != "keep":
-        note = f"alpha {best.alpha:.4g}, beta {best.beta:.4g}, gamma {best.gamma:.4g}, delta {best.delta:.4g}"
-    module = new if isinstance(new, Act) and fit == "keep" else Act(best.activation)
-    label = act.label if fit == "keep" else f"{act.label}, fitted"
-    return module, Change(site.name, site.label, label, best.error, note)
+def _link(site: Site, chain: Mapping[str, Link]) -> Link | None:
+    """The layers around a site, where one feeds it and it feeds one."""
+    if len(site.fed_by) != 1 or len(site.feeds) != 1:
+        return None
+    link = chain.get(site.fed_by[0])
+    return link if link is not None and (not link.second or f"{link.second}.weight" == site.feeds[0]) else None

@@ -11,6 +11,12 @@ from ogive.errors import UnknownName, closest
 
 TRANSFORMS = {
     "swap": "ogive.surgery.swap",
+    "distil": "ogive.surgery.distil",
+    "tabulate": "ogive.surgery.integer.tabulate",
+    "integer_only": "ogive.surgery.integer.forms",
+    "equalise": "ogive.surgery.integer.equalise",
+    "bias_correction": "ogive.surgery.integer.correction",
+    "accelerate": "ogive.surgery.sparsity.decode",
 }
 
 

@@ -1,0 +1,79 @@
+"""Table lookup in C: bytes to bytes, and float32 to float32 with both roundings in one pass."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from ogive.kernels.build import NoCompiler, library, tell_once
+
+# Division and not a product with the reciprocal: ONNX's QuantizeLinear divides, and ties must fall the same way.
+_TEXT = """
+#include <stdint.h>
+#include <math.h>
+__attribute__((visibility("default")))
+void bytes(const uint8_t *restrict x, uint8_t *restrict y, const uint8_t *restrict table, int64_t n) {
+    for (int64_t i = 0; i < n; i++) y[i] = table[x[i]];
+}
+__attribute__((visibility("default")))
+void floats(const float *restrict x, float *restrict y, const float *restrict table, int64_t n,
+            float scale, float zero, float low, float high) {
+    for (int64_t i = 0; i < n; i++) {
+        float q = rintf(x[i] / scale) + zero;
+        q = q != q ? zero : q;
+        q = q < low ? low : q;
+        q = q > high ? high : q;
+        y[i] = table[(int32_t)(q - low)];
+    }
+}
+"""
+_POINTER = ctypes.c_void_p
+
+
+@lru_cache(maxsize=1)
+def _loaded() -> ctypes.CDLL | None:
+    try:
+        made = library(_TEXT, "table")
+    except NoCompiler as reason:
+        tell_once(str(reason))
+        return None
+    made.bytes.argtypes = [_POINTER] * 3 + [ctypes.c_int64]
+    made.floats.argtypes = [_POINTER] * 3 + [ctypes.c_int64] + [ctypes.c_float] * 4
+    made.bytes.restype = made.floats.restype = None
+    return made
+
+
+def usable(x: Tensor) -> bool:
+    """Whether the kernels take this tensor: plain memory of the CPU, nothing traced or compiled."""
+    return (
+        type(x) is Tensor
+        and x.device.type == "cpu"
+        and x.layout == torch.strided
+        and not torch.compiler.is_compiling()
+        and not torch._C._functorch.maybe_current_level()
+        and _loaded() is not None
+    )
+
+
+def bytes_through(x: Tensor, table: Tensor) -> Tensor:
+    """``table[x + 128]`` of an int8 tensor. ``table``: 256 int8 in the order of x as unsigned bytes, so 0 ... 127 and
+    then -128 ... -1."""
+    x = x.contiguous()
+    y = torch.empty_like(x)
+    made = _loaded()
+    assert made is not None
+    made.bytes(x.data_ptr(), y.data_ptr(), table.data_ptr(), x.numel())
+    return y
+
+
+def floats_through(x: Tensor, table: Tensor, scale: float, zero: int, low: int, high: int) -> Tensor:
+    """``table[clamp(round(x / scale) + zero, low, high) - low]`` of a float32 tensor and a float32 table."""
+    x = x.detach().contiguous()
+    y = torch.empty_like(x)
+    made = _loaded()
+    assert made is not None
+    made.floats(x.data_ptr(), y.data_ptr(), table.data_ptr(), x.numel(), scale, zero, low, high)
+    return y
