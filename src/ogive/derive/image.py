@@ -70,8 +70,9 @@ def blockwise(run: Any, *tensors: Tensor) -> tuple[Tensor, ...]:
 
 def extremes(shape: Outline, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The ends of the images of ``[l, u]`` in float64, and where they are taken: -1 at l, 1 at u, 0 elsewhere."""
-    low, high = shape.values(l)
+    low_l, high_l = shape.values(l)
     low_u, high_u = shape.values(u)
+    low, high = low_l, high_l
     at_low, at_high = (torch.where(c, 1.0, -1.0) for c in (low_u < low, high_u > high))
     low, high = torch.fmin(low, low_u), torch.fmax(high, high_u)
     point = l == u
@@ -93,7 +94,8 @@ def extremes(shape: Outline, l: Tensor, u: Tensor) -> tuple[Tensor, Tensor, Tens
             low[index] = torch.fmin(low[index], (-greatest(shape.enclosure, -1, p, q)).clamp_(min=box.low))
             high[index] = torch.fmax(high[index], greatest(shape.enclosure, 1, p, q).clamp_(max=box.high))
     lost = torch.isnan(l) | torch.isnan(u)
-    nowhere = lost | torch.isnan(low) | torch.isnan(high)  # of the others, a pole at a point
+    # of the others, an end without a value: a pole, or outside the domain, whose border the rows do not show
+    nowhere = lost | torch.isnan(low_l) | torch.isnan(low_u) | torch.isnan(low) | torch.isnan(high)
     if bool(nowhere.any()):
         low = torch.where(nowhere, torch.where(lost, math.nan, -math.inf), low)
         high = torch.where(nowhere, torch.where(lost, math.nan, math.inf), high)

@@ -1,9 +1,10 @@
 """Branch and bound on general nonlinearities: intervals of neurons or of inputs are cut until every part is decided.
 
 A neuron is cut where the formula's table says; in each half its interval, hence its lines, are tighter, and
-so is everything behind it. Which neuron: the one whose two lines are farthest apart at the centre, weighted by its
-coefficient in the bound. Source: Shi et al. 2025, "Neural network verification with branch-and-bound for general
-nonlinearities"; Bunel et al. 2020 for the scheme.
+so is everything behind it. The cut also holds for the inputs: as a constraint, whose multiplier is optimised (see
+:class:`~ogive.verify.freedom.Multipliers`). Which neuron: the one whose two lines are farthest apart at the centre,
+weighted by its coefficient in the bound. Source: Shi et al. 2025, "Neural network verification with branch-and-bound
+for general nonlinearities"; Bunel et al. 2020 for the scheme.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ from ogive.derive.branching import branch_points
 from ogive.verify.bounding import Bounds
 from ogive.verify.formula import Formula
 from ogive.verify.network import Box, Network, Step
-from ogive.verify.optimise import optimised
+from ogive.verify.optimise import optimised, tightened
 from ogive.verify.relaxation import Elementwise
 
 _TOGETHER = 16  # parts that are cut at once
 _FEW = 8  # inputs that are cut themselves, instead of neurons
 
 
-def branched(network: Network, region: Any, rows: Tensor, budget: float, steps: int) -> tuple[float, Tensor | None]:
+def branched(
+    network: Network, region: Any, rows: Tensor, budget: float, steps: int, rounds: int = 8
+) -> tuple[float, Tensor | None]:
     """The least value of every row over the region of one example, and a point that looks like a counterexample.
 
-    ``rows`` are ``[rows, 1, *shape of the output]``. Ends when all parts have a positive bound, when a point with a
+    ``rows`` are ``[rows, 1, *shape of the output]``. ``steps`` optimise the lines of the whole region, ``rounds`` the
+    lines and the multipliers of every part (0: none). Ends when all parts have a positive bound, when a point with a
     row that is not positive turns up, or after ``budget`` seconds; the bound holds in each case.
     """
     until = time.monotonic() + budget
@@ -39,7 +43,7 @@ def branched(network: Network, region: Any, rows: Tensor, budget: float, steps: 
     while parts:
         parts.sort(key=lambda p: p.bound)
         now, parts = parts[:_TOGETHER], parts[_TOGETHER:]
-        found, point = _bounded(network, region, rows, now, steps if len(now) == 1 and not now[0].clip else 0)
+        found, point = _bounded(network, region, rows, now, steps if not now[0].clip else 0, rounds)
         if point is not None:
             return min([least, *(p.bound for p in (*found, *parts))]), point
         open_ = []
@@ -60,6 +64,7 @@ class _Part:
     def __init__(self, box: Box, clip: dict[int, Box], bound: float = -math.inf) -> None:
         self.box, self.clip, self.bound = box, clip, bound
         self.cut: tuple[int, int, float] | None = None  # step, element, place
+        self.cuts: dict[int, tuple[Tensor, Tensor]] = {}  # by step which lower and which upper ends were cut
 
     def halves(self, by_input: bool) -> list[_Part]:
         assert self.cut is not None
@@ -70,13 +75,19 @@ class _Part:
             lo, hi = before.lo.clone(), before.hi.clone()
             (lo if upper else hi).reshape(-1)[element] = place
             box = Box(lo, hi)
-            clip = {**self.clip, step: box} if step else self.clip
-            made.append(_Part(self.box if step else box, clip, self.bound))
+            half = _Part(self.box if step else box, {**self.clip, step: box} if step else self.clip, self.bound)
+            half.cuts = dict(self.cuts)
+            if step:
+                none = torch.zeros_like(lo, dtype=torch.bool)
+                marks = [t.clone() for t in self.cuts.get(step, (none, none))]
+                marks[0 if upper else 1].reshape(-1)[element] = True
+                half.cuts[step] = (marks[0], marks[1])
+            made.append(half)
         return made
 
 
 def _bounded(
-    network: Network, region: Any, rows: Tensor, parts: list[_Part], steps: int
+    network: Network, region: Any, rows: Tensor, parts: list[_Part], steps: int, rounds: int
 ) -> tuple[list[_Part], Tensor | None]:
     """The parts with bounds of their own and the next cut of each; a point where a row is not positive, if any."""
     count = len(parts)
@@ -85,14 +96,20 @@ def _bounded(
     clip = {i: Box(torch.cat([p.clip[i].lo for p in parts]), torch.cat([p.clip[i].hi for p in parts]))
             for i in (parts[0].clip if all(p.clip.keys() == parts[0].clip.keys() for p in parts) else ())}  # fmt: skip
     wide = rows.expand(-1, count, *rows.shape[2:])
-    best, bounds = optimised(network, many, wide, steps, clip=clip)
     seen: dict[int, Tensor] = {}
+    best = rows.new_full((len(rows), count), -math.inf)
+    if steps:
+        best, bounds = optimised(network, many, wide, steps, clip=clip)
+        clip = {i: bounds.boxes[i] for i in _inner(network)}
     with torch.no_grad():
-        # plain planes once more, to see the coefficients of every step
-        plain = Bounds(network, many, True, {i: bounds.boxes[i] for i in _inner(network)})
+        # plain planes, to see the coefficients of every step
+        plain = Bounds(network, many, True, clip)
         value = plain.lower(wide, watch=lambda step, a: seen.__setitem__(step.index, a))
         best = torch.maximum(best, value)
-        best[:, bounds.empty | plain.empty] = math.inf
+    if rounds and parts[0].clip:
+        best = torch.maximum(best, tightened(plain, wide, _cuts(network, parts), rounds))
+    with torch.no_grad():
+        best[:, plain.empty] = math.inf
         worst = best.argmin(0)
         each = torch.arange(count)
         corner = torch.where(
@@ -107,6 +124,16 @@ def _bounded(
                      for k in _inner(network)}  # fmt: skip
         part.cut = _cut(network, plain, seen, i, int(worst[i]))
     return parts, corner[wrong[0]] if len(wrong) else None
+
+
+def _cuts(network: Network, parts: list[_Part]) -> dict[int, tuple[Tensor, Tensor]]:
+    """Which ends of which neurons were cut, one part an example."""
+    made = {}
+    for i in {k for p in parts for k in p.cuts}:
+        none = torch.zeros(1, *network.steps[i].shape, dtype=torch.bool)
+        below, above = zip(*(p.cuts.get(i, (none, none)) for p in parts))
+        made[i] = (torch.cat(below), torch.cat(above))
+    return made
 
 
 def _inner(network: Network) -> list[int]:

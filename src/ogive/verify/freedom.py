@@ -9,7 +9,7 @@ with branch-and-bound for general nonlinearities".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from ogive.verify.formula import Formula
 from ogive.verify.network import Box, Step
 from ogive.verify.products import Product
 from ogive.verify.relaxation import Relaxation
+from ogive.verify.rounding import gamma
 
 
 class Choice:
@@ -79,3 +80,49 @@ class Freedom:
         with torch.no_grad():
             for t in self.parameters():
                 t.clamp_(0.0, 1.0)
+
+
+class Multipliers:
+    """Multipliers beta of the splits of neurons, one for each row of the output and each end of a split interval.
+
+    In a part where a neuron's input z has been cut, ``lo <= z <= hi`` holds; ``A z + b (z - hi) + c (lo - z)`` is at
+    most ``A z`` there for every b, c >= 0, so its least value without the constraints is a lower bound (weak
+    duality). ``cuts`` marks by step which ends are cut, two masks ``[examples, *shape]``; the ends themselves are those
+    of ``boxes``. Source: Wang et al. 2021, "Beta-CROWN"; Shi et al. 2025 for cuts at any place.
+    """
+
+    def __init__(self, rows: int, cuts: Mapping[int, tuple[Tensor, Tensor]], boxes: Sequence[Box]) -> None:
+        self.scales: dict[int, Tensor] = {}
+        self.terms: dict[int, Callable[[Tensor], tuple[Tensor, Tensor]]] = {}
+        self._free: list[Tensor] = []
+        for i, (below, above) in cuts.items():
+            if not bool(below.any() | above.any()):
+                continue
+            free = torch.zeros(2, rows, *below.shape, dtype=boxes[i].lo.dtype, device=below.device).requires_grad_()
+            self._free.append(free)
+            masks = torch.stack([below, above]).to(free.dtype).unsqueeze(1)
+            ends = torch.stack([boxes[i].lo, boxes[i].hi]).detach().unsqueeze(1)
+            self.terms[i] = self._term(i, free, masks, ends)
+
+    def _term(
+        self, i: int, free: Tensor, masks: Tensor, ends: Tensor
+    ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:  # fmt: skip
+        def term(a: Tensor) -> tuple[Tensor, Tensor]:
+            if i not in self.scales:  # multipliers compare with the coefficients that they are added to
+                self.scales[i] = a.detach().abs().mean().clamp(min=1e-30)
+            beta = self.scales[i] * free * masks
+            parts = (beta * ends).flatten(3)
+            slack = gamma(2.0 * parts.shape[-1] + 4.0, a.dtype) * parts.abs().sum((0, -1))
+            return beta[1] - beta[0], (parts[0] - parts[1]).sum(-1) - slack
+
+        return term
+
+    def parameters(self) -> list[Tensor]:
+        """All that can be optimised, at least 0 each."""
+        return self._free
+
+    def clamp(self) -> None:
+        """Back to at least 0."""
+        with torch.no_grad():
+            for t in self._free:
+                t.clamp_(min=0.0)

@@ -219,6 +219,14 @@ class Traced(Linear):
         result = self.apply(values)
         return result if self.rest is None else result + self.rest.to(result.dtype)
 
+    def interval(self, boxes: Sequence[Box]) -> Box:
+        found = super().interval(boxes)
+        if self.weights or self.rest is not None or self.exact:
+            return found
+        # sums of what is not negative are not: rounding outward must not say so (a variance goes into a root)
+        below = self.apply([(b.lo < 0.0).to(b.lo.dtype) for b in boxes])
+        return Box(torch.where(below == 0.0, found.lo.clamp(min=0.0), found.lo), found.hi)
+
     def transpose(self, rows: Tensor) -> list[Tensor]:
         dtype = rows.dtype
         zeros = [torch.zeros(s, dtype=dtype, device=rows.device) for s in self.shapes]

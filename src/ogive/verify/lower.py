@@ -101,6 +101,8 @@ def evaluated(expr: Expr, values: Mapping[str, Tensor]) -> Tensor | float:
     if expr.op == "var":
         return values[str(expr.data)].detach().double()
     names = tuple(sorted(expr.variables()))
+    if not names:  # a number that the tree does not fold, such as exp(1.7)
+        return float(compile_program(expr, ("x",), ()).run([torch.zeros(1, dtype=torch.float64)], torch.float64)[0])
     run = compile_program(expr, names, tuple(0.7 for _ in names[1:]))
     return run.run([values[n].detach().double() for n in names], torch.float64)
 

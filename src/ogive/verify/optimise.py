@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ogive.verify.backward import Region
 from ogive.verify.bounding import Bounds
-from ogive.verify.freedom import Freedom
+from ogive.verify.freedom import Freedom, Multipliers
 from ogive.verify.network import Box, Network
 
 
@@ -57,3 +57,43 @@ def optimised(
         free.clamp()
     assert best is not None
     return best, bounds
+
+
+def tightened(
+    bounds: Bounds, rows: Tensor, cuts: Mapping[int, tuple[Tensor, Tensor]], steps: int, rate: float = 0.1
+) -> Tensor:
+    """Lower bounds of ``rows`` of the output with boxes held: its lines and the multipliers of cuts are optimised.
+
+    An iterate costs one pass from the output to the input. ``cuts`` as for :class:`~ogive.verify.freedom.Multipliers`.
+    """
+    network = bounds.network
+    free = Freedom(len(rows), network.output)
+    beta = Multipliers(len(rows), cuts, bounds.boxes)
+    held, bounds.free = bounds.free, free
+    best: Tensor | None = None
+    optimiser: torch.optim.Adam | None = None
+    try:
+        for count in range(steps + 1):
+            with torch.enable_grad():
+                found = bounds.lower(rows, penalty=beta.terms)
+            best = found.detach() if best is None else torch.maximum(best, found.detach())
+            best[:, bounds.empty] = float("inf")
+            if count == steps or bool((best > 0.0).all()):
+                break
+            parameters = [*free.parameters(), *beta.parameters()]
+            if not parameters:
+                break
+            optimiser = optimiser or torch.optim.Adam(parameters, lr=rate)
+            optimiser.zero_grad()
+            with torch.enable_grad():
+                (-(found * (best <= 0.0)).sum()).backward()
+            for t in parameters:
+                if t.grad is not None:
+                    torch.nan_to_num_(t.grad, 0.0, 0.0, 0.0)
+            optimiser.step()
+            free.clamp()
+            beta.clamp()
+    finally:
+        bounds.free = held
+    assert best is not None
+    return best
