@@ -9,8 +9,8 @@ from ogive.errors import InputError
 from ogive.verify.attack import margins
 from ogive.verify.formula import Formula
 from ogive.verify.network import Box
-from ogive.verify.robustness import verify
 from ogive.verify.planted import hidden, selftest
+from ogive.verify.robustness import verify
 
 LABEL = torch.zeros(1, dtype=torch.long)
 

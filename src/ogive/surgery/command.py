@@ -117,6 +117,8 @@ def _command(verb: str) -> Callable[..., None]:
         "save": (Annotated[Path | None, typer.Option(help="Write the changed model's state_dict.")], None),
     }  # fmt: skip
     said = documented(transform(verb))
+    shared_words = documented(transform("swap"))
+    said |= {k: shared_words[k] for k, text in said.items() if text.startswith("as of :func:`ogive.swap`")}
     own = {
         k: (Annotated[kind, typer.Option(help=said.get(k))], default)
         for k, (kind, default) in options.items()
@@ -140,14 +142,15 @@ def documented(function: Callable[..., Any]) -> dict[str, str]:
     """
     lines = (inspect.getdoc(function) or "").partition("Args:\n")[2].splitlines()
     found: dict[str, str] = {}
-    name = ""
+    names: list[str] = []
     for line in lines:
         if not line.startswith("    "):
             break
         word, colon, rest = line.strip().partition(": ")
-        text = rest if line[4] != " " and colon else line.strip()
-        name = word if line[4] != " " and colon else name
-        found[name] = f"{found.get(name, '')} {text}".strip().replace("``", "'")
+        begins = line[4] != " " and colon
+        names = word.split(", ") if begins else names
+        for name in names:
+            found[name] = f"{found.get(name, '')} {rest if begins else line.strip()}".strip().replace("``", "'")
     return found
 
 
@@ -162,7 +165,7 @@ def plain_options(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     hints = typing.get_type_hints(function)
     for name, parameter in inspect.signature(function).parameters.items():
         kind = hints.get(name, Any)
-        if name == "rules":
+        if name == "rules" or (kind is Any and isinstance(parameter.default, str)):
             kind = str
         if typing.get_origin(kind) in (typing.Union, types.UnionType):  # float | str | None: the first plain one
             plain = [k for k in typing.get_args(kind) if k in _PLAIN]
@@ -190,7 +193,7 @@ def _run(verb: str, given: Mapping[str, Any]) -> None:
     model = model_at(given["model"])
     batches, labels = batches_at(given["data"], model, given["examples"])
     if "labels" in inspect.signature(function).parameters:
-        if labels is None:
+        if labels is None and inspect.signature(function).parameters["labels"].default is inspect.Parameter.empty:
             raise InputError(f"{verb} needs labels: let --data {given['data']!r} return a pair (x, labels)")
         options["labels"] = labels
     if given["score"] is not None:

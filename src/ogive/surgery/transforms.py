@@ -16,7 +16,20 @@ TRANSFORMS = {
     "integer_only": "ogive.surgery.integer.forms",
     "equalise": "ogive.surgery.integer.equalise",
     "bias_correction": "ogive.surgery.integer.correction",
+    "sparsify": "ogive.surgery.sparsity.sparsify",
+    "relufy": "ogive.surgery.sparsity.relufy",
+    "cats": "ogive.surgery.sparsity.gates",
+    "fat_relu": "ogive.surgery.sparsity.gates",
+    "teal": "ogive.surgery.sparsity.teal",
+    "rsparse": "ogive.surgery.sparsity.rsparse",
+    "cett": "ogive.surgery.sparsity.cett",
+    "ppl_sparsity": "ogive.surgery.sparsity.budget",
+    "top_k": "ogive.surgery.sparsity.topk",
+    "stochastic": "ogive.surgery.sparsity.stochastic",
+    "prosparse": "ogive.surgery.sparsity.prosparse",
     "accelerate": "ogive.surgery.sparsity.decode",
+    "polynomialise": "ogive.surgery.private.polynomialise",
+    "autorep": "ogive.surgery.private.autorep",
 }
 
 

@@ -82,7 +82,7 @@ class Outline:
         e = self.rounded.value_error(x, f)
         low, high = f - e, f + e
         if self.period is None:
-            row = torch.bucketize(x, self.cuts)
+            row = torch.bucketize(x.contiguous(), self.cuts)
             low = torch.maximum(low, self.lows.take(row))
             high = torch.minimum(high, self.highs.take(row))
         else:

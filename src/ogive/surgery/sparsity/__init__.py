@@ -3,12 +3,15 @@
 from ogive.surgery.sparsity.blocks import Blocks, FeedForward, feed_forwards
 from ogive.surgery.sparsity.budget import ppl_sparsity
 from ogive.surgery.sparsity.cett import cett
+from ogive.surgery.sparsity.decode import accelerate
+from ogive.surgery.sparsity.decode_modules import SparseFFN, SparseGLU, SparseLinear
 from ogive.surgery.sparsity.gates import cats, fat_relu
 from ogive.surgery.sparsity.linear import RankAwareLinear, ThresholdedLinear
 from ogive.surgery.sparsity.perplexity import Perplexity, perplexity
 from ogive.surgery.sparsity.prosparse import SineStages, UnitsNorm, prosparse
 from ogive.surgery.sparsity.relufy import relufy
 from ogive.surgery.sparsity.rsparse import rank_aware, rsparse
+from ogive.surgery.sparsity.sparsify import sparsify
 from ogive.surgery.sparsity.stochastic import Stochastic, set_p, stochastic, switch
 from ogive.surgery.sparsity.teal import teal
 from ogive.surgery.sparsity.topk import SparkFFN, TopK, keep_topk, statistical_topk, top_k
@@ -21,11 +24,15 @@ __all__ = [
     "RankAwareLinear",
     "SineStages",
     "SparkFFN",
+    "SparseFFN",
+    "SparseGLU",
+    "SparseLinear",
     "Sparsity",
     "Stochastic",
     "ThresholdedLinear",
     "TopK",
     "UnitsNorm",
+    "accelerate",
     "cats",
     "cett",
     "fat_relu",
@@ -38,6 +45,7 @@ __all__ = [
     "relufy",
     "rsparse",
     "set_p",
+    "sparsify",
     "sparsity",
     "statistical_topk",
     "stochastic",

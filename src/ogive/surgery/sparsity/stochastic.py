@@ -119,9 +119,13 @@ def stochastic(
     Args:
         model: changed in place; ``state_dict`` keys stay. The figures are those of evaluation mode.
         data: what the model is called with, a batch or a list or loader of batches.
-        p, first, per, inference: as of :class:`Stochastic`.
+        p: the probability of ``first``.
+        first: one function.
+        per: what one draw is for: ``token`` (all units of a row), ``element``, ``layer`` (all of a call).
+        inference: in evaluation mode: ``first``, ``second``, their ``mix``, or ``sample`` as in training.
         second: the other function; None takes the site's own.
-        score, time: as of :func:`ogive.swap`; ``seed`` is that of the figures where ``inference`` draws.
+        score, time: as of :func:`ogive.swap`.
+        seed: of the figures where ``inference`` draws.
 
     Raises:
         ParameterError, UnknownName: for the options. OgiveError: when there is no feed-forward block.

@@ -156,7 +156,8 @@ def top_k(
         data: what the model is called with, a batch or a list or loader of batches.
         k: whole number of units, or the share of them in (0, 1).
         statistical: threshold from mean and standard deviation before the activation, see :func:`statistical_topk`.
-        score, time: as of :func:`ogive.swap`; ``seed`` is not used.
+        score, time: as of :func:`ogive.swap`.
+        seed: not used.
 
     Raises:
         ParameterError: for k. OgiveError: when there is no feed-forward block.
