@@ -28,6 +28,9 @@ TRANSFORMS = {
     "stochastic": "ogive.surgery.sparsity.stochastic",
     "prosparse": "ogive.surgery.sparsity.prosparse",
     "accelerate": "ogive.surgery.sparsity.decode",
+    "lighten": "ogive.surgery.memory.lighten",
+    "harden": "ogive.surgery.hardening.harden",
+    "vra": "ogive.surgery.hardening.rectify",
     "polynomialise": "ogive.surgery.private.polynomialise",
     "autorep": "ogive.surgery.private.autorep",
 }
