@@ -55,10 +55,12 @@ class Edits:
             for name, child in list(parent._modules.items()):
                 if child is old:
                     parent._modules[name] = new
-                    self._undo.append(_Back(parent, name, old))
+                    self._undo.append(PutBack(parent, name, old))
 
 
-class _Back:
+class PutBack:
+    """Puts a child back where it hung."""
+
     def __init__(self, parent: nn.Module, name: str, child: nn.Module) -> None:
         self.parent, self.name, self.child = parent, name, child
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ogive.errors import OgiveError
+from ogive.surgery.edits import PutBack
 from ogive.surgery.operations import plain_name
 from ogive.surgery.sites import Site
 
@@ -233,23 +234,13 @@ def _exchange_module(
             for name, child in list(parent._modules.items()):
                 if child is module:
                     parent._modules[name] = new
-                    done._undo.append(_Setting(parent, name, module))
+                    done._undo.append(PutBack(parent, name, module))
         done.modules.update({s.name: w for s, w in zip(runs, wanted) if w is not module})
     if see is not None:
         watched = _Watch([s.name for s in runs], see)
         target = model.get_submodule(path)
         done._undo.append(target.register_forward_pre_hook(watched).remove)
         done._undo.append(model.register_forward_pre_hook(watched.restart).remove)
-
-
-class _Setting:
-    """Puts a child back."""
-
-    def __init__(self, parent: nn.Module, name: str, child: nn.Module) -> None:
-        self.parent, self.name, self.child = parent, name, child
-
-    def __call__(self) -> None:
-        self.parent._modules[self.name] = self.child
 
 
 class _Watch:

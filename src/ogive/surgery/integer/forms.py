@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from ogive.activation import Activation, define
 from ogive.errors import InputError, OgiveError, ParameterError
-from ogive.surgery.effect import Score, batches_of, moved, outputs, scored, timed
+from ogive.surgery.effect import Score, batches_of, conduct, examples_in
 from ogive.surgery.integer.grid import Grid, chosen
 from ogive.surgery.integer.polynomial import polynomial_gate
 from ogive.surgery.integer.shift import shift_gate
 from ogive.surgery.integer.tabulate import extremes
-from ogive.surgery.report import Change, Figure, Report
+from ogive.surgery.report import Change, Report
 from ogive.surgery.rewire import rewire
 from ogive.surgery.samples import samples
 from ogive.surgery.sites import Site, sites
@@ -192,26 +192,13 @@ def integer_only(
         changes.append(Change(site.name, site.label, label, error, f"SQNR {sqnr(old, gate(x)):.1f} dB"))
     if not instead:
         raise OgiveError("integer_only: no site has this form: " + "; ".join(f"{n}: {w}" for n, w in left[:4]))
-    scores = dict(score) if isinstance(score, Mapping) else {} if score is None else {"score": score}
-    before = outputs(model, batches)
-    scored_before = {k: f(model) for k, f in scores.items()}
     touched = [s for s in found if s.name in instead]
 
     def put() -> Callable[[], None]:
         return rewire(model, touched, instead).undo
 
-    undo = put()
-    try:
-        figures: list[Figure] = moved(before, outputs(model, batches))
-        figures += [scored(k, scored_before[k], f(model)) for k, f in scores.items()]
-    except BaseException:
-        undo()
-        raise
-    if time:
-        undo()
-        figures.append(timed(model, batches[0], put))
-        undo = put()
-    return Report("integer_only", tuple(changes), tuple(left), tuple(figures), (), len(before), undo)
+    figures, undo = conduct(model, batches, put, score=score, time=time)
+    return Report("integer_only", tuple(changes), tuple(left), tuple(figures), (), examples_in(batches), undo)
 
 
 def _cannot(site: Site) -> str:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.layers.memory_norm import MSLayerNorm, MSRMSNorm
+from ogive.surgery.edits import Edits
 from ogive.surgery.follow import follow
 from ogive.surgery.graph import Node
 
@@ -156,34 +157,15 @@ def fold(norm: Norm, linears: list[nn.Linear]) -> Callable[[], None]:
 
 def put_norms(model: nn.Module, norms: dict[str, Norm], folds: dict[str, list[nn.Linear]]) -> Callable[[], None]:
     """Exchange them; the result gives the model back bit for bit."""
-    away: list[Callable[[], None]] = []
-
-    def undo() -> None:
-        while away:
-            away.pop()()
-
+    edits = Edits()
     try:
         for path, new in norms.items():
             old = model.get_submodule(path)
             new.train(old.training)
             if path in folds:
-                away.append(fold(new, folds[path]))
-            for parent in list(model.modules()):
-                for name, child in list(parent._modules.items()):
-                    if child is old:
-                        parent._modules[name] = new
-                        away.append(_Back(parent, name, old))
+                edits.later(fold(new, folds[path]))
+            edits.exchange(model, old, new)
     except BaseException:
-        undo()
+        edits.undo()
         raise
-    return undo
-
-
-class _Back:
-    """Puts a child back."""
-
-    def __init__(self, parent: nn.Module, name: str, child: nn.Module) -> None:
-        self.parent, self.name, self.child = parent, name, child
-
-    def __call__(self) -> None:
-        self.parent._modules[self.name] = self.child
+    return edits.undo

@@ -9,6 +9,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ogive.errors import OgiveError, ParameterError, closest
+from ogive.surgery.edits import Edits
 from ogive.surgery.effect import called
 
 POOLS = ("refuse", "average", "keep")
@@ -59,16 +60,11 @@ def averaged(model: nn.Module, batch: Any, pool: str) -> tuple[list[tuple[str, s
         raise OgiveError(f"polynomialise: {where} is max pooling, which is no polynomial (a maximum of two numbers is "
                          "one sign test); pool='average' puts average pooling in its place (train afterwards), "
                          "pool='keep' leaves it")  # fmt: skip
-    undo: list[Callable[[], None]] = []
-    changed = []
+    edits, changed = Edits(), []
     try:
         for name, module in there.items():
             new = _average(name, module, kinds[type(module)])
-            for parent in model.modules():
-                for child, held in list(parent._modules.items()):
-                    if held is module:
-                        parent._modules[child] = new
-                        undo.append(_Back(parent, child, module))
+            edits.exchange(model, module, new)
             changed.append((name, type(module).__name__))
         if there:
             rest = _Calls()
@@ -80,11 +76,11 @@ def averaged(model: nn.Module, batch: Any, pool: str) -> tuple[list[tuple[str, s
             raise OgiveError(f"polynomialise: {calls.found} calls of max pooling stand in the model's code, where "
                              "nothing can be exchanged; write them as modules, or pool='keep'")  # fmt: skip
     except BaseException:
-        _all(undo)()
+        edits.undo()
         raise
     finally:
         model.train(training)
-    return changed, _all(undo)
+    return changed, edits.undo
 
 
 def _average(name: str, module: Any, kind: Any) -> nn.Module:
@@ -99,21 +95,5 @@ def _average(name: str, module: Any, kind: Any) -> nn.Module:
     return made
 
 
-class _Back:
-    def __init__(self, parent: nn.Module, child: str, module: nn.Module | None) -> None:
-        self.parent, self.child, self.module = parent, child, module
-
-    def __call__(self) -> None:
-        self.parent._modules[self.child] = self.module
-
-
 def _nothing() -> None:
     return None
-
-
-def _all(undo: list[Callable[[], None]]) -> Callable[[], None]:
-    def back() -> None:
-        while undo:
-            undo.pop()()
-
-    return back

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogive.errors import OgiveError
+from ogive.surgery.edits import Edits
 
 
 class ThresholdedLinear(nn.Linear):
@@ -94,28 +95,16 @@ class RankAwareLinear(ThresholdedLinear):
 
 def exchange(model: nn.Module, instead: Mapping[str, nn.Module]) -> Callable[[], None]:
     """Put modules in the place of those at the paths, wherever those hang; returns what takes them away again."""
-    done: list[tuple[nn.Module, str, nn.Module]] = []
-
-    def undo() -> None:
-        while done:
-            parent, name, child = done.pop()
-            parent._modules[name] = child
-
+    edits = Edits()
     try:
-        parents = list(model.modules())
         for path, new in instead.items():
             if not path:
                 raise OgiveError("the model is one Linear itself, which cannot be exchanged; wrap it in nn.Sequential")
-            old = model.get_submodule(path)
-            for parent in parents:
-                for name, child in list(parent._modules.items()):
-                    if child is old:
-                        parent._modules[name] = new
-                        done.append((parent, name, old))
+            edits.exchange(model, model.get_submodule(path), new)
     except BaseException:
-        undo()
+        edits.undo()
         raise
-    return undo
+    return edits.undo
 
 
 def plain_linear(module: Any) -> bool:
