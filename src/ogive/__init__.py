@@ -85,6 +85,7 @@ _WHERE = {
     "trace": "ogive.derive.trace",
     "smooth": "ogive.derive.smooth",
     "check": "ogive.certify.run",
+    "check_ad": "ogive.certify.subderivative",
     "relations": "ogive.derive.relations",
 }
 _MODULES = ("catalogue", "cards", "ops", "bench", "layers", "derive", "adapters", "surgery", "probe", "verify")
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from ogive.activation import Param as Param
     from ogive.activation import define as define
     from ogive.certify.run import check as check
+    from ogive.certify.subderivative import check_ad as check_ad
     from ogive.derive.bounds import bounds as bounds
     from ogive.derive.bounds import support_lines as support_lines
     from ogive.derive.branches import branches as branches

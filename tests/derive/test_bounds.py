@@ -270,3 +270,23 @@ def test_an_audit_says_where():
     seen = audit("relu", lo, hi, broken)
     assert (seen.violations, seen.lo, seen.hi, seen.x) == (1, -1.0, 2.0, 2.0) and seen.by == pytest.approx(0.5)
     assert "1 violations" in repr(seen) and seen.to_dict()["x"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("formula", "lo", "hi", "image"),
+    [
+        ("maximum(abs(x) - 1, 0)", -100.0, 50.0, (0.0, 99.0)),  # falls, lies flat, rises
+        ("maximum(abs(x) - 1, 0)", 0.5, 3.0, (0.0, 2.0)),
+        ("-maximum(abs(x) - 1, 0)", -3.0, 0.5, (-2.0, 0.0)),
+        ("minimum(maximum(x, -1), 1) + maximum(abs(x) - 4, 0)", -2.0, 9.0, (-1.0, 6.0)),  # flat between two rises
+        ("minimum(maximum(abs(x) - 1, 0), 2)", -9.0, 9.0, (0.0, 2.0)),  # flat, falls, flat, rises, flat
+    ],
+)
+def test_a_flat_stretch_between_falling_and_rising_is_an_extremum(formula, lo, hi, image):
+    ends = ogive.image(formula, torch.tensor(lo, dtype=torch.float64), torch.tensor(hi, dtype=torch.float64))
+    assert [round(float(v), 9) for v in ends] == list(image)
+    at = torch.linspace(lo, hi, 2001, dtype=torch.float64)
+    lines = ogive.bounds(formula, at[:1], at[-1:])
+    f = ogive.get(formula)(at)
+    assert bool((lines.lower_slope * at + lines.lower_intercept <= f + 1e-12).all())
+    assert bool((lines.upper_slope * at + lines.upper_intercept >= f - 1e-12).all())

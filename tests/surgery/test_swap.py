@@ -202,3 +202,16 @@ def test_what_cannot_be_folded_is_fitted_in_place_and_said():
     assert "pads with zeros" in report.notes[0]
     with pytest.raises(ogive.OgiveError, match="fold=True has nothing to fold"):
         ogive.swap(twin, "relu", images, fold=True)
+
+
+def test_one_run_of_a_shared_module_is_exchanged_alone():
+    torch.manual_seed(0)
+    act = nn.GELU()
+    model, x = nn.Sequential(nn.Linear(8, 16), act, nn.Linear(16, 8), act, nn.Linear(8, 2)), torch.randn(20, 8)
+    hidden = torch.nn.functional.gelu(model[0](x))
+    wanted = model[4](torch.tanh(model[2](hidden)))
+    report = ogive.swap(model, {"1#2": "tanh"}, x, time=False)
+    torch.testing.assert_close(model(x), wanted, rtol=1e-5, atol=1e-6)
+    report.undo()
+    assert model[1] is act
+    assert model[3] is act

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import exp, expm1, log1p, sigmoid, sign, where
+from ogive.ops import exp, expm1, log1p, sigmoid, where
 
 
 @define(
@@ -144,7 +144,7 @@ def pe2relu(x, a=0.4, b=0.3):
 def pe2id(x, a=0.5):
     """A learned combination of the identity with ELU and the odd reflection of ELU; odd and steeper at zero."""
     # a x + (1 - a)(ELU(x) - ELU(-x)), where ELU(x) - ELU(-x) = sign(x) (|x| + 1 - exp(-|x|))
-    return x - (1 - a) * sign(x) * expm1(-abs(x))
+    return x + (1 - a) * where(x > 0, -expm1(-x), expm1(x))
 
 
 @define(

@@ -63,4 +63,5 @@ def repsu(x, alpha=0.5, beta=0.0, mu=0.0, sigma=1.0, lam=1.0):
 )
 def sgt(x, a=0.1, b=1.1, alpha=1.0, beta=1.0):
     """Scaled gamma tanh: tanh of a power of the input, with learned powers and one scale for each side."""
-    return tanh(where(x > 0, b * abs(x) ** beta, -a * abs(x) ** alpha))
+    m = where(x > 0, x, -x)
+    return tanh(where(x > 0, b * m**beta, -a * m**alpha))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ogive.activation import Param, define
-from ogive.ops import abs, atan, exp, expm1, isru, log1p, maximum, minimum, relu, sigmoid, sin, softplus, tanh
+from ogive.ops import abs, atan, exp, expm1, isru, log1p, maximum, relu, sigmoid, sin, softplus, tanh, where
 
 # Swish and a squashing curve
 
@@ -15,7 +15,7 @@ from ogive.ops import abs, atan, exp, expm1, isru, log1p, maximum, minimum, relu
 )
 def elu_swish_mix(x, alpha=0.5, beta=1.0, gamma=0.5, delta=1.0):
     """Half ELU, half swish: -1/2 far left, the identity far right."""
-    return alpha * (maximum(beta * x, 0) + expm1(minimum(beta * x, 0))) + gamma * (x * sigmoid(delta * x))
+    return alpha * where(beta * x > 0, beta * x, expm1(beta * x)) + gamma * (x * sigmoid(delta * x))
 
 
 @define(
@@ -221,7 +221,7 @@ def arcsinh_gated_linear(x, alpha=1.0, gamma=1.0):
 )
 def gated_elu(x, alpha=1.0, beta=1.0, gamma=1.0, delta=1.0):
     """ELU times softplus times a logistic gate: about x^2 on the right, a small dip on the left."""
-    elu = maximum(beta * x, 0) + expm1(minimum(beta * x, 0))
+    elu = where(beta * x > 0, beta * x, expm1(beta * x))
     return alpha * elu * softplus(gamma * x) * sigmoid(delta * x)
 
 

@@ -65,7 +65,8 @@ def signed_hyperbolic(x, eps=0.01):
 def signed_parabolic(x, eps=0.01):
     """Inverse of signed_hyperbolic: a parabola of the magnitude, close to linear far out."""
     c = 1 + 2 * eps
-    w = c / (2 * eps) * expm1(log1p(4 * eps / c**2 * abs(x)) / 2)
+    a = where(x > 0, x, -x)  # its slope at 0 is -1, where that of abs would be 0
+    w = c / (2 * eps) * expm1(log1p(4 * eps / c**2 * a) / 2)
     # Far out w^2 + 2w is also (|x| - w)/eps, whose curvature does not cancel.
-    magnitude = where(abs(x) > 100, (abs(x) - w) / eps, w * (w + 2))
+    magnitude = where(a > 100, (a - w) / eps, w * (w + 2))
     return where(x > 0, magnitude, -magnitude)

@@ -45,7 +45,7 @@ def sharpneat_arcsinh(x):
 def sharpneat_softsign(x):
     """Softsign from 0 to 1 with a knee at 0.2, about as steep at zero as the sigmoid of NEAT."""
     # for a negative input 1/2 - r/(2 (1 + r)) = 1/(2 (1 + r)), which does not cancel
-    r = abs(5 * x)
+    r = 5 * where(x > 0, x, -x)
     return where(x > 0, 0.5 + softsign(r) / 2, 0.5 / (1 + r))
 
 

@@ -71,4 +71,3 @@ def _look(name: str, data: str | None, shape: str | None, examples: int, mend: b
         help_ = "; --data pkg:load can give it any input" if shape is not None else ""
         first = (str(error).splitlines() or [""])[0]
         raise InputError(f"{name} fails on {said} with {type(error).__name__}: {first}{help_}") from error
-

@@ -194,6 +194,14 @@ def rewire(
     return done
 
 
+def with_runs(found: list[Site], chosen: list[Site]) -> list[Site]:
+    """The sites to tell ``rewire`` of: a module that runs several times is exchanged run by run, which needs all of its
+    sites."""
+    shared = {s.module.partition("#")[0] for s in chosen if s.kind == "module"}
+    names = {s.name for s in chosen}
+    return [s for s in found if s.name in names or (s.kind == "module" and s.module.partition("#")[0] in shared)]
+
+
 def _place(owner: str) -> tuple[str, int]:
     path, _, run = owner.partition("#")
     return path, int(run or 1)

@@ -16,7 +16,7 @@ from ogive.surgery.fold import why_not
 from ogive.surgery.refit import FITS
 from ogive.surgery.replace import Replacement, Rules, replacement, wanted_by
 from ogive.surgery.report import Report
-from ogive.surgery.rewire import rewire
+from ogive.surgery.rewire import rewire, with_runs
 from ogive.surgery.samples import samples
 from ogive.surgery.sites import Site, modules_of, sites
 from ogive.surgery.wiring import Link, links
@@ -95,7 +95,7 @@ def swap(
     instead = {s.name: Act(r.plain) if s.name in folds and r.plain else r.module for s, r in made.items()}
 
     def put() -> Callable[[], None]:
-        rewired, edits = rewire(model, list(wanted), instead), Edits()
+        rewired, edits = rewire(model, with_runs(found, list(wanted)), instead), Edits()
 
         def undo() -> None:
             edits.undo()

@@ -138,7 +138,7 @@ def laid_out(cut: Pieces, code: Rounded, boxes_of: Enclosure, label: str, device
     rows = cut.rows
     caps, cups = (arcs(cut, code, sign, device) for sign in (-1, 1))
     turns = [_box(r, rows) for r in rows if r.slope is None]
-    turns += [_point(p.hi, (p, q), code) for p, q in pairwise(rows) if _turns(p, q)]
+    turns += [_point(p.hi, (p, q), code) for before, p, q in _neighbours(rows) if _turns(before, p, q)]
     boxes = [_box(r, rows) for r in rows if r.curvature is None]
     boxed = {v for b in boxes for v in (b.lo, b.hi)}
     inner = [(a.lo, a.hi) for a in (*caps, *cups)]
@@ -191,15 +191,25 @@ def _parted(p: Piece, q: Piece) -> bool:
     return any(map(math.isinf, (*left, *right))) or p.value[1] < q.value[0] or q.value[1] < p.value[0]
 
 
-def _turns(p: Piece, q: Piece) -> bool:
-    if _parted(p, q):
-        return True
-    return p.slope is not None and q.slope is not None and p.slope * q.slope < 0
+def _neighbours(rows: tuple[Piece, ...]) -> Iterator[tuple[int | None, Piece, Piece]]:
+    """Rows next to one another, and the way f went before the second: flat rows keep the way it went before them."""
+    before = rows[0].slope
+    for p, q in pairwise(rows):
+        before = before if p.slope == 0 else p.slope
+        yield before, p, q
+
+
+def _turns(before: int | None, p: Piece, q: Piece) -> bool:
+    return _parted(p, q) or (before is not None and q.slope is not None and before * q.slope < 0)
 
 
 def _seam(rows: tuple[Piece, ...]) -> bool:
     """Whether f may turn where one period ends and the next begins."""
-    return rows[0].slope is None or rows[-1].slope is None or _turns(rows[-1], rows[0])
+    last = [r.slope for r in rows if r.slope != 0][-1:]
+    first = [r.slope for r in rows if r.slope != 0][:1]
+    if not last or last[0] is None or first[0] is None:
+        return True
+    return _parted(rows[-1], rows[0]) or last[0] * first[0] < 0
 
 
 def _wrapped(cut: Pieces, boxes: list[Box], open_: Callable[[Piece], bool], code: Rounded) -> list[Box]:

@@ -16,7 +16,7 @@ from ogive.surgery.integer.table import TableAct, span
 from ogive.surgery.refit import FITS, fitted
 from ogive.surgery.replace import Rules, wanted_by
 from ogive.surgery.report import Change, Figure, Report
-from ogive.surgery.rewire import rewire
+from ogive.surgery.rewire import rewire, with_runs
 from ogive.surgery.samples import samples
 from ogive.surgery.sites import Site, sites
 
@@ -69,8 +69,9 @@ def tabulate(
         raise ParameterError(f"tabulate: fit={fit!r}; it is one of {', '.join(FITS)}")
     chosen(torch.zeros(1, dtype=torch.float64), scale)
     batches = batches_of(data)
+    every = list(sites(model, batches[0]))
     everywhere: Rules = (lambda site: site.activation) if rules is None else rules
-    wanted, left = wanted_by(list(sites(model, batches[0])), everywhere, dict(model.named_modules()))
+    wanted, left = wanted_by(every, everywhere, dict(model.named_modules()))
     for site in list(wanted):
         why = _unfit(site, rules is None)
         if why:
@@ -93,7 +94,7 @@ def tabulate(
         changes.append(Change(site.name, site.label, f"{label}, {bits}-bit table", error, note))
 
     def put() -> Callable[[], None]:
-        return rewire(model, found, instead).undo
+        return rewire(model, with_runs(every, found), instead).undo
 
     def size() -> list[Figure]:
         tables = [t.levels for t in instead.values() if isinstance(t, TableAct)]
