@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ogive.activation import Activation
 from ogive.derive.signs.bisection import UNKNOWN, Cut, bisect, sign_of
-from ogive.derive.signs.continuity import continuous, kink_slopes
+from ogive.derive.signs.continuity import break_values, continuous, kink_slopes
 from ogive.derive.signs.enclosure import Enclosure
 from ogive.derive.signs.periods import period
 from ogive.errors import ParameterError
@@ -147,7 +147,13 @@ def whole_line(expr: Expr, name: str, values: tuple[tuple[str, Any], ...]) -> tu
 
 
 def mended(f: Enclosure, row: Piece) -> Piece:
-    """A sliver with a break: continuous where that is proved, with the slopes of its two sides and no others."""
+    """A sliver with a break: continuous where that is proved, with the values and the slopes of its two sides and no
+    others."""
+    least, most = row.value
+    if slight(row) and row.curvature is None and most - least > 1e-9 * max(abs(least), abs(most)):
+        values = break_values(f, row.lo, row.hi)
+        if values is not None:
+            row = replace(row, value=(max(least, float(values[0, 0])), min(most, float(values[1, 0]))))
     low, high = row.derivative
     wide = math.isinf(low) or high - low > 1e-9 * max(abs(low), abs(high))
     kink = wide and slight(row) and row.curvature is None

@@ -158,13 +158,13 @@ def decisions(f: Enclosure, lo: float, hi: float, which: int = 0) -> dict[Expr, 
     return found
 
 
-def continuous(f: Enclosure, lo: float, hi: float) -> bool:
-    """Whether the first tree is proved continuous on the sliver [lo, hi], which holds one break."""
+def around(f: Enclosure, lo: float, hi: float) -> tuple[Fraction, tuple[Mapping[Expr, Any], ...]] | None:
+    """The one break in the sliver [lo, hi], and how choices fall below, at and above it; None where not proved."""
     known = f.rationals()
     left, right = decisions(f, float(np.nextafter(lo, -np.inf)), lo), decisions(f, hi, float(np.nextafter(hi, np.inf)))
     at = _where(f.trees[0], f.name, left, right, known)
     if at is None or not Fraction(lo) <= at <= Fraction(hi):
-        return False
+        return None
     here = dict(left)
     for n in f.trees[0].walk():
         if n.op in ("gt", "ge"):
@@ -177,10 +177,39 @@ def continuous(f: Enclosure, lo: float, hi: float) -> bool:
             a = one_sided(n.args[0], f.name, at, known, left)
             v = None if a is None else _rational(a)
             if v is None:
-                return False
+                return None
             here[n] = (v > 0) - (v < 0) if n.op == "sign" else v.__floor__() if n.op == "floor" else round(v)
-    sides = [one_sided(f.trees[0], f.name, at, known, s) for s in (left, here, right)]
+    return at, (left, here, right)
+
+
+def continuous(f: Enclosure, lo: float, hi: float) -> bool:
+    """Whether the first tree is proved continuous on the sliver [lo, hi], which holds one break."""
+    found = around(f, lo, hi)
+    if found is None:
+        return False
+    at, choices = found
+    sides = [one_sided(f.trees[0], f.name, at, f.rationals(), s) for s in choices]
     return sides[0] is not None and sides[0] == sides[1] == sides[2]
+
+
+def break_values(f: Enclosure, lo: float, hi: float) -> Box | None:
+    """What f can be on the sliver [lo, hi] below, at and above the one break in it; None where there may be more.
+
+    One enclosure over the break takes the branches for values between them: exp(-u^2) with u = 3 on one side and -3
+    on the other would reach 1.
+    """
+    found = around(f, lo, hi)
+    if found is None:
+        return None
+    inner = decisions(f, lo, hi)
+    if any(n.op in _CHOICES and n not in inner and any(n not in s for s in found[1]) for n in f.trees[0].walk()):
+        return None
+    try:
+        trees = [_chosen(f.trees[0], side) for side in found[1]]
+    except FormulaError:
+        return None
+    boxes = [Enclosure((t,), f.name, f.values)(iv.box(lo, hi)).boxes[0] for t in trees]
+    return iv.hull(iv.hull(boxes[0], boxes[1]), boxes[2])
 
 
 def kink_slopes(f: Enclosure, lo: float, hi: float) -> Box | None:
