@@ -129,3 +129,15 @@ def test_what_cannot_be_checked():
         check_ad("relu", points=0)
     with pytest.raises(InputError, match="takes 2 inputs"):
         check_ad("swiglu")
+
+
+def test_a_dtype_that_the_code_does_not_take_is_named():
+    def only_float32(x):
+        if x.dtype == torch.float16:
+            raise RuntimeError("not in half")
+        return torch.relu(x)
+
+    made = check_ad(only_float32, points=200, dtypes=(torch.float16,))
+    assert {s.dtype for s in made.sweeps} == {"float32"}
+    assert [why for why in made.left if "not in half" in why]
+    assert "not run" in str(made)

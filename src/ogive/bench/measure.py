@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ogive.surgery.modes import Modes
+
 DEAD_SLOPE = 1e-3
 
 
@@ -69,7 +71,7 @@ def dead_share(model: nn.Module, acts: Sequence[nn.Module], x: Tensor) -> float 
         calls.append((module, args[0].detach()))
 
     hooks = [act.register_forward_pre_hook(before) for act in acts]
-    training = model.training
+    modes = Modes(model)
     try:
         model.eval()
         with torch.no_grad():
@@ -80,7 +82,7 @@ def dead_share(model: nn.Module, acts: Sequence[nn.Module], x: Tensor) -> float 
     try:
         dead = [_dead_units(module, inputs) for module, inputs in calls]
     finally:
-        model.train(training)
+        modes.restore()
     units = sum(count.numel() for count in dead)
     return sum(int(count.sum()) for count in dead) / units if units else None
 

@@ -64,6 +64,7 @@ def check_ad(
         raise ParameterError(f"check_ad: points={points!r}; it takes a whole number from 1")
     what = subject(spec)
     found: list[Sweep] = []
+    left: list[str] = []
     for own in dtypes:
         x = inputs(own, points)
         if points is not None:  # a part of the numbers still holds the small halves, where formulas break
@@ -72,12 +73,12 @@ def check_ad(
         sides = by_differences(what, at) if what.act is None else enclosed(what.act, at)
         balls = None if what.act is None else _Balls(what.act)
         for dtype in (own, torch.float32):
-            found += _swept(what, x.to(dtype), own, sides, balls)
+            found += _swept(what, x.to(dtype), own, sides, balls, left)
     if not found:
         raise InputError(f"check_ad of {what.label}: it computes in none of {', '.join(map(str, dtypes))}, float32")
     surrogate = what.run is None and what.act is not None and what.act.backward is not None
     return Subderivatives(what.label, "the backward that it declares" if surrogate else what.reference, surrogate,
-                          tuple(found))  # fmt: skip
+                          tuple(found), tuple(dict.fromkeys(left)))  # fmt: skip
 
 
 def slope(run: Callable[[Tensor], Any], x: Tensor) -> Tensor:
@@ -125,13 +126,16 @@ def _room(want: Array, bend: Array, x: Array, dtype: torch.dtype, code: bool) ->
         return np.nan_to_num(units * (info.eps * (np.abs(want) + np.abs(x * bend)) + tiny), nan=0.0, posinf=0.0)
 
 
-def _swept(what: Subject, x: Tensor, own: torch.dtype, sides: Sides, balls: _Balls | None) -> Iterator[Sweep]:
+def _swept(
+    what: Subject, x: Tensor, own: torch.dtype, sides: Sides, balls: _Balls | None, left: list[str]
+) -> Iterator[Sweep]:
     dtype, at, code = x.dtype, x.double().numpy(), what.run is not None
     for way, run in ways(what):
         try:
             got = slope(run, x).double().numpy()
-        except (RuntimeError, NotImplementedError, TypeError):
-            continue  # a dtype this code does not have
+        except (RuntimeError, NotImplementedError, TypeError) as error:  # a dtype this code does not have
+            left.append(f"{str(dtype)[6:]} ({way}): {(str(error).splitlines() or [''])[0][:60]}")
+            continue
         yield _judged(what, got, at, own, dtype, way, code, sides, balls)
 
 

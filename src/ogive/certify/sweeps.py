@@ -59,17 +59,18 @@ class Sweep:
 @dataclass(frozen=True, eq=False)
 class Subderivatives:
     """What autograd returned on every sweep. ``surrogate`` says that the entry declares another backward: then that
-    function is what the results are held against."""
+    function is what the results are held against. ``left`` says which dtypes the code does not take."""
 
     label: str
     reference: str
     surrogate: bool
     sweeps: tuple[Sweep, ...]
+    left: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """Whether every sweep holds."""
-        return all(s.holds for s in self.sweeps)
+        """Whether there is a sweep and every one holds."""
+        return bool(self.sweeps) and all(s.holds for s in self.sweeps)
 
     @property
     def kinks(self) -> tuple[Kink, ...]:
@@ -97,6 +98,7 @@ class Subderivatives:
     def __str__(self) -> str:
         lines = [repr(self), f"  against    {self.reference}"]
         lines += [f"  x = {k.x:<12.6g} {k.left:.6g} | {k.right:.6g}: {k.got:.6g} ({k.convention})" for k in self.kinks]
+        lines += [f"  not run    {why}" for why in self.left]
         for s in self.sweeps:
             if s.outside:
                 why = f" (declared: {s.excepted})" if s.excepted else ""

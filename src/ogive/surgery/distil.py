@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ogive.errors import InputError, OgiveError, ParameterError, closest
 from ogive.surgery.effect import Score, batches_of, moved, outputs, scored, timed
 from ogive.surgery.follow import arguments
+from ogive.surgery.modes import Modes
 from ogive.surgery.provenance import tensors_in
 from ogive.surgery.refit import FITS
 from ogive.surgery.replace import Rules, replacement, wanted_by
@@ -171,7 +172,7 @@ class _Run:
 def _trained(run: _Run) -> float:
     """Train; the last loss. Raises OgiveError for NaN."""
     asked = [(p, p.requires_grad, p.grad) for p in run.model.parameters()]
-    modes = [(m, m.training) for m in run.model.modules()]
+    modes = Modes(run.model)
     own = [p for m in run.instead.values() for p in m.parameters()]
     seen: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
     loss = torch.zeros(())
@@ -208,8 +209,7 @@ def _trained(run: _Run) -> float:
         for p, want, grad in asked:
             p.requires_grad_(want)
             p.grad = grad
-        for module, mode in modes:
-            module.training = mode
+        modes.restore()
     return float(loss.detach())
 
 

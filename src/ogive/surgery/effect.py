@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ogive.errors import InputError, OgiveError
 from ogive.statistics.inference import t_interval
 from ogive.surgery.follow import arguments
+from ogive.surgery.modes import Modes
 from ogive.surgery.provenance import tensors_in
 from ogive.surgery.report import Figure
 
@@ -50,12 +51,12 @@ def rows_of(output: Any) -> Tensor:
 
 def outputs(model: nn.Module, batches: Sequence[Any]) -> Tensor:
     """Outputs in evaluation mode, one row an example. Raises OgiveError for NaN."""
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         made = torch.cat([rows_of(called(model, b)) for b in batches])
     finally:
-        model.train(training)
+        modes.restore()
     return made
 
 
@@ -87,7 +88,7 @@ def timed(model: nn.Module, batch: Any, put: Callable[[], Callable[[], None]], r
     ``put`` makes the change and returns what takes it away; the model is left as it was.
     """
     took: tuple[list[float], list[float]] = ([], [])
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         for turn in range(rounds + 1):
@@ -104,7 +105,7 @@ def timed(model: nn.Module, batch: Any, put: Callable[[], Callable[[], None]], r
                     if away is not None:
                         away()
     finally:
-        model.train(training)
+        modes.restore()
     low = [sorted(t)[len(t) // 4] for t in took]
     return Figure("time of a batch", low[0], low[1], unit="ms")
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ogive.errors import InputError
 from ogive.surgery.follower import Follower, OnLinear
 from ogive.surgery.graph import Graph
+from ogive.surgery.modes import Modes
 from ogive.surgery.provenance import STARTS, Known, tensors_in
 
 
@@ -31,7 +32,7 @@ def follow(model: nn.Module, example: Any, on_linear: OnLinear | None = None) ->
     args, kwargs = arguments(example)
     follower = Follower(model, on_linear)
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
-    modes = [(m, m.training) for m in model.modules()]
+    modes = Modes(model)
     try:
         model.eval()
         with ExitStack() as stack:
@@ -55,8 +56,7 @@ def follow(model: nn.Module, example: Any, on_linear: OnLinear | None = None) ->
                 if known is not None and known.node.kind not in STARTS:
                     last.append(follower._use(known, t))
     finally:
-        for module, training in modes:
-            module.training = training
+        modes.restore()
     return Graph(tuple(follower.nodes), tuple(dict.fromkeys(last)), tuple(follower.stops.values()))
 
 

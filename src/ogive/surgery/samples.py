@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ogive.errors import OgiveError
 from ogive.surgery.effect import called
+from ogive.surgery.modes import Modes
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
 
@@ -28,14 +29,14 @@ def samples(model: nn.Module, found: list[Site], batches: list[Any], seed: int) 
             flat = flat[torch.tensor([rng.randrange(flat.numel()) for _ in range(share)], device=flat.device)]
         kept.setdefault(name, []).append(flat.double().cpu())
 
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         with rewire(model, found, {}, see):
             for batch in batches:
                 called(model, batch)
     finally:
-        model.train(training)
+        modes.restore()
     joined = {name: torch.cat(parts) for name, parts in kept.items()}
     for name, x in joined.items():
         if not bool(torch.isfinite(x).all()):

@@ -13,6 +13,7 @@ from ogive.activation import Activation
 from ogive.errors import InputError
 from ogive.surgery.follow import follow
 from ogive.surgery.graph import Node
+from ogive.surgery.modes import Modes
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -49,7 +50,7 @@ def example_of(model: nn.Module) -> Tensor:
     first = next(iter(layers_of(model).values()), None)
     if first is None:
         raise InputError("the model has no Linear and no convolution")
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         for size in (32, 28, 64, 8, 16, 96, 128, 224):
@@ -65,7 +66,7 @@ def example_of(model: nn.Module) -> Tensor:
                 continue
             return x
     finally:
-        model.train(training)
+        modes.restore()
     raise InputError("no shape made from the first layer runs through the model; give data=, one batch is enough")
 
 

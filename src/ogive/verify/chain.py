@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ogive.derive.quadratic import Constraints, SlopeInterval, group_sort, householder, slope_interval
 from ogive.errors import InputError, OgiveError
 from ogive.layers.sort import GroupSort, Householder
+from ogive.surgery.modes import Modes
 from ogive.verify.formula import Formula
 from ogive.verify.network import Network, Step
 from ogive.verify.rounding import gamma
@@ -141,13 +142,12 @@ def _parts(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _evaluated(part: nn.Module, x: Tensor) -> Tensor:
-    modes = [(m, m.training) for m in part.modules()]
+    modes = Modes(part)
     try:
         y: Tensor = part.eval()(x)
         return y
     finally:
-        for module, training in modes:
-            module.training = training
+        modes.restore()
 
 
 def _follows(network: Network, step: Step) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ogive.derive.lines.rounding import up
 from ogive.errors import InputError
+from ogive.surgery.modes import Modes
 from ogive.verify.attack import attack, margins, within_reach
 from ogive.verify.bounding import Bounds
 from ogive.verify.branch import branched
@@ -150,12 +151,12 @@ def _check(model: Any, x: Any, eps: Any, norm: float, method: str, dtype: torch.
 
 
 def _labels(model: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
-    training = model.training
+    modes = Modes(model)
     try:
         with torch.no_grad():
             scores = model.eval()(x)
     finally:
-        model.train(training)
+        modes.restore()
     if not isinstance(scores, Tensor) or scores.dim() != 2 or scores.shape[1] < 2:
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise InputError(f"verify: the model returns {got}; it takes scores [examples, classes], two classes or more")
@@ -226,14 +227,14 @@ class _Task:
         index = self._open()
         if not len(index):
             return
-        training = self.model.training
+        modes = Modes(self.model)
         box = within_reach(self.x[index], self.eps, self.within)
         try:
             self.model.eval()
             size = torch.full((len(index),), self.eps, dtype=self.x.dtype)
             found = attack(self.model, self.x[index], self.labels[index], box, size, self.norm, seed=self.seed)
         finally:
-            self.model.train(training)
+            modes.restore()
         for i, point in zip(index.tolist(), found):
             self._witness(i, point)
 
@@ -245,12 +246,12 @@ class _Task:
         near = float(torch.linalg.vector_norm(d, self.norm)) <= self.eps
         if not near or bool((z < box.lo[i]).any() | (z > box.hi[i]).any()):
             return
-        training = self.model.training
+        modes = Modes(self.model)
         try:
             with torch.no_grad():
                 margin = float(margins(self.model.eval(), point.unsqueeze(0).to(self.x), self.labels[i : i + 1]))
         finally:
-            self.model.train(training)
+            modes.restore()
         if margin <= 0.0:
             self.verdicts[i], self.witnesses[i] = FALSIFIED, point.to(self.x)
             self.least[i] = margin

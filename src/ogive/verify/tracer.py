@@ -23,6 +23,7 @@ from ogive.derive.torch_names import FORMULAS
 from ogive.derive.trace import Symbol, call
 from ogive.errors import InputError, OgiveError
 from ogive.expr import Expr, const, rebuild, var
+from ogive.surgery.modes import Modes
 from ogive.surgery.operations import FRESH, JOIN, PASS, plain_name
 from ogive.surgery.provenance import tensors_in
 from ogive.verify import calls
@@ -354,7 +355,7 @@ def trace(model: nn.Module, example: Tensor, live: bool = False) -> Network:
     if not isinstance(model, nn.Module):
         raise InputError(f"verify: expected a model, an nn.Module; got {type(model).__name__}: {str(model)[:80]!r}")
     tracer = Tracer(model, live)
-    modes = [(m, m.training) for m in model.modules()]
+    modes = Modes(model)
     try:
         model.eval()
         with ExitStack() as stack:
@@ -381,8 +382,7 @@ def trace(model: nn.Module, example: Tensor, live: bool = False) -> Network:
                 raise InputError("verify: the model's output does not depend on its input")
             last = tracer.use(known, tuple(output.shape))
     finally:
-        for module, training in modes:
-            module.training = training
+        modes.restore()
     network = Network(tuple(tracer.steps), last, type(model).__name__, tuple(tracer.notes))
     _agree(network, start.detach(), output.detach())
     return network

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogive.errors import InputError
+from ogive.surgery.modes import Modes
 from ogive.verify.bounding import Bounds
 from ogive.verify.network import Network
 from ogive.verify.region import Ball, Cuboid
@@ -133,7 +134,7 @@ def certified_fit(
     generator = torch.Generator().manual_seed(seed)
     if init and eps > 0.0:
         ibp_(model, data[: 2 * batch], eps, generator=generator)
-    mode = model.training
+    modes = Modes(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=rate)
     each = math.ceil(len(data) / batch)
@@ -171,7 +172,7 @@ def certified_fit(
             if watch is not None:
                 watch(epoch)
     finally:
-        model.train(mode)
+        modes.restore()
     return CertifiedFit(tuple(found), method, float(eps), time.perf_counter() - began, idle)
 
 

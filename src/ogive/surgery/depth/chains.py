@@ -14,6 +14,7 @@ from ogive.errors import OgiveError
 from ogive.surgery.depth.affine import Affine, affine_of
 from ogive.surgery.edits import Edits
 from ogive.surgery.effect import called
+from ogive.surgery.modes import Modes
 from ogive.surgery.rewire import rewire, with_runs
 from ogive.surgery.sites import Site, sites
 from ogive.surgery.wiring import Layer, Link, layers_of, links
@@ -68,13 +69,13 @@ def chains_of(model: nn.Module, example: Any) -> tuple[list[Chain], list[Site], 
     A layer follows another in a chain when its input is what the nonlinearity makes of the other's result, on the
     example: reshapes and pooling between two layers end a chain.
     """
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         found, every = links(model, example), list(sites(model, example))
         seen = _seen(model, example)
     finally:
-        model.train(training)
+        modes.restore()
     by_first = {link.first: link for link in found}
     ends: list[tuple[str, str]] = []
     starts = {link.first for link in found}

@@ -15,6 +15,7 @@ from ogive.surgery.depth.merge import PADDINGS, affine_in, describe
 from ogive.surgery.depth.plan import Option, Plan, choose
 from ogive.surgery.depth.tables import Shortened, options_of
 from ogive.surgery.effect import Score, batches_of, conduct, examples_in, outputs, timed
+from ogive.surgery.modes import Modes
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sites import Site
 
@@ -72,7 +73,7 @@ def compress_depth(
     """
     _check(budget, longest, padding, importance, rounds, score)
     batches = batches_of(data)
-    training = model.training
+    modes = Modes(model)
     model.eval()
     chains, every, ends = chains_of(model, batches[0])
     if all(len(c) < 2 for c in chains):
@@ -101,7 +102,7 @@ def compress_depth(
             figures.append(replace(apart, name="time, norms folded before"))
             undo = place(model, segments, every, removed)
     finally:
-        model.train(training)
+        modes.restore()
     notes = [f"Budget {budget:g} of {base:.4g} ms by the tables; the plan takes {plan.time:.4g} ms."]
     if not plan.met:
         notes.append("The budget cannot be met: this is the fastest plan of the tables, "

@@ -15,6 +15,7 @@ from ogive.surgery.depth.chains import Position, chains_of
 from ogive.surgery.depth.idle_layers import Idle, fold_all
 from ogive.surgery.edits import Edits
 from ogive.surgery.effect import Score, batches_of, called, conduct, examples_in
+from ogive.surgery.modes import Modes
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.rewire import rewire
 
@@ -192,14 +193,14 @@ def _channel_sums(
         parts = torch.stack([torch.ones_like(f), wide, f, wide * wide, f * f, wide * f]).sum(1)
         sums[name] = sums[name] + parts if name in sums else parts
 
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         with rewire(model, [s for s in every if s.name in acts], {}, see):
             for batch in batches:
                 called(model, batch)
     finally:
-        model.train(training)
+        modes.restore()
     return sums
 
 

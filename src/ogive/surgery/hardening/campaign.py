@@ -14,6 +14,7 @@ from ogive.errors import InputError, ParameterError
 from ogive.statistics.inference import t_interval
 from ogive.surgery.effect import batches_of, called, rows_of
 from ogive.surgery.hardening.faults import flip_bits
+from ogive.surgery.modes import Modes
 from ogive.surgery.sites import table
 
 
@@ -140,12 +141,12 @@ def rates_of(rates: Sequence[float] | str) -> tuple[float, ...]:
 
 def answers(model: nn.Module, batches: Sequence[Any]) -> Tensor:
     """The class of each example in evaluation mode; -1 where a score is NaN."""
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         rows = torch.cat([rows_of(called(model, b)) for b in batches])
     finally:
-        model.train(training)
+        modes.restore()
     return torch.where(rows.isnan().any(1), -1, rows.argmax(1))
 
 

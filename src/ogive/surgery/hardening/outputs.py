@@ -16,6 +16,7 @@ from ogive.errors import OgiveError
 from ogive.surgery.effect import called
 from ogive.surgery.follow import follow
 from ogive.surgery.graph import Node
+from ogive.surgery.modes import Modes
 
 
 class Held:
@@ -65,13 +66,13 @@ def ends_on(model: nn.Module, paths: Sequence[str], batches: Sequence[Any]) -> d
     """A bound for each of these modules, at the values of the data. Raises OgiveError where they are not finite."""
     seen = {path: _Seen() for path in paths}
     hooks = [model.get_submodule(path).register_forward_hook(see) for path, see in seen.items()]
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         for batch in batches:
             called(model, batch)
     finally:
-        model.train(training)
+        modes.restore()
         for hook in hooks:
             hook.remove()
     for path, see in seen.items():

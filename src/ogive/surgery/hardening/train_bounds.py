@@ -12,6 +12,7 @@ from ogive.surgery.follow import arguments
 from ogive.surgery.hardening.bounds import Bounded
 from ogive.surgery.hardening.campaign import answers
 from ogive.surgery.memory.step import as_it_was
+from ogive.surgery.modes import Modes
 from ogive.surgery.provenance import tensors_in
 
 _EVERY = 10  # steps between looks at the accuracy
@@ -75,7 +76,7 @@ def _train(
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     floor = float((answers(model, batches) == labels).double().mean()) - drop
     good = [[f.detach().clone() for f in s.factors] for s in scaled]
-    moved, training = False, model.training
+    moved, modes = False, Modes(model)
     model.eval()
     try:
         with as_it_was(model, seed):
@@ -107,7 +108,7 @@ def _train(
     finally:
         for s, kept in zip(scaled, good):
             s.settle(kept)
-        model.train(training)
+        modes.restore()
     return moved
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from ogive.surgery.effect import timed
+from ogive.surgery.modes import Modes
 from ogive.surgery.report import Figure
 
 
@@ -29,10 +30,9 @@ class Either(nn.Module):
 
 def timed_copies(before: nn.Module, after: nn.Module, batch: Any) -> Figure:
     """Milliseconds of one batch of both models, in turn."""
-    modes = [(m, m.training) for m in after.modules()]
+    modes = Modes(after)
     pair = Either(before, after)
     try:
         return timed(pair, batch, pair.switch)
     finally:
-        for module, mode in modes:
-            module.training = mode
+        modes.restore()

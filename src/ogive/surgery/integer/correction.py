@@ -16,6 +16,7 @@ from ogive.surgery.effect import Score, batches_of, called, moved, outputs, scor
 from ogive.surgery.fold_norms import Normal, known_normal, normal_of
 from ogive.surgery.integer.compared import timed_copies
 from ogive.surgery.integer.rounding import rounded
+from ogive.surgery.modes import Modes
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.wiring import (
     Layer,
@@ -188,13 +189,13 @@ def _mean_of(link: Link, known: Normal) -> Tensor:
 def _watched(model: nn.Module, batches: list[Any], see: Any, names: dict[str, Layer]) -> None:
     handles = [layer.register_forward_hook(lambda _, args, out, name=name: see(name, args[0], out))
                for name, layer in names.items()]  # fmt: skip
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         for batch in batches:
             called(model, batch)
     finally:
-        model.train(training)
+        modes.restore()
         for handle in handles:
             handle.remove()
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.surgery.effect import Score, moved, outputs, scored, timed
+from ogive.surgery.modes import Modes
 from ogive.surgery.private.disparity import Groups, by_group
 from ogive.surgery.private.mask_training import Loss, Plan, kept_of, train
 from ogive.surgery.private.masks import Masked
@@ -98,7 +99,7 @@ def autorep(
         for s in wanted
     }
     instead: dict[str, nn.Module] = dict(made)
-    training = model.training
+    modes = Modes(model)
     wiring = rewire(model, found, instead)
 
     def back() -> None:
@@ -106,11 +107,11 @@ def autorep(
         with torch.no_grad():
             for key, value in model.state_dict().items():
                 value.copy_(held[key])
-        model.train(training)
+        modes.restore()
 
     try:
         train(model, list(made.values()), x, labels, before.to(like.device), groups, loss, plan, seed)
-        model.train(training)
+        modes.restore()
         figures = [Figure("activations kept", 1.0, kept_of(list(made.values())))]
         figures += moved(before, outputs(model, [x]))
         figures += [scored(k, scored_before[k], f(model)) for k, f in scores.items()]
@@ -121,7 +122,7 @@ def autorep(
             figures.append(_timed(model, x[:batch], back, found, instead))
             wiring = rewire(model, found, instead)
             model.load_state_dict(new)
-            model.train(training)
+            modes.restore()
     except BaseException:
         back()
         raise

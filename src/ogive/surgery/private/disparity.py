@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import InputError, OgiveError, ParameterError
+from ogive.surgery.modes import Modes
 from ogive.surgery.sites import table
 
 
@@ -66,7 +67,7 @@ def by_group(model: nn.Module, x: Tensor, labels: Tensor, groups: Tensor) -> Gro
     """
     if not len(x) == len(labels) == len(groups):
         raise InputError(f"{len(x)} examples, {len(labels)} labels and {len(groups)} groups; one of each an example")
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         given = x.detach().clone().requires_grad_(True)
@@ -78,7 +79,7 @@ def by_group(model: nn.Module, x: Tensor, labels: Tensor, groups: Tensor) -> Gro
             loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
             (steep,) = torch.autograd.grad(loss, given)
     finally:
-        model.train(training)
+        modes.restore()
     right = logits.argmax(1) == labels
     distance = margin.detach() / slope.flatten(1).norm(dim=1).clamp_min(1e-12)
     gradient = steep.flatten(1).norm(dim=1)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ogive.errors import InputError, OgiveError, ParameterError
+from ogive.surgery.modes import Modes
 from ogive.surgery.private.circuit import circuit
 from ogive.surgery.private.steps import Circuit, Step
 from ogive.surgery.sites import table
@@ -156,14 +157,14 @@ class Encrypted:
 
     def agreement(self, x: Tensor) -> Agreement:
         """The outputs under encryption against those of the model in plain numbers, for a batch of examples."""
-        training = self.model.training
+        modes = Modes(self.model)
         self.model.eval()
         try:
             with torch.no_grad():
                 like = next((p for p in self.model.parameters()), x)
                 plain = self.model(x.to(like.dtype)).double().reshape(len(x), -1).numpy()
         finally:
-            self.model.train(training)
+            modes.restore()
         began = time.perf_counter()
         found = self(x).numpy()
         seconds = (time.perf_counter() - began) / len(x)

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from ogive.errors import OgiveError, ParameterError, closest
 from ogive.surgery.edits import Edits
 from ogive.surgery.effect import called
+from ogive.surgery.modes import Modes
 
 POOLS = ("refuse", "average", "keep")
 
@@ -47,14 +48,14 @@ def averaged(model: nn.Module, batch: Any, pool: str) -> tuple[list[tuple[str, s
     there = {n: m for n, m in model.named_modules() if type(m) in kinds}
     if pool == "keep":
         return [], _nothing
-    training = model.training
+    modes = Modes(model)
     calls = _Calls()
     model.eval()
     try:
         with calls:
             called(model, batch)
     finally:
-        model.train(training)
+        modes.restore()
     if pool == "refuse" and (there or calls.found):
         where = next(iter(there), "a call in the model's code")
         raise OgiveError(f"polynomialise: {where} is max pooling, which is no polynomial (a maximum of two numbers is "
@@ -79,7 +80,7 @@ def averaged(model: nn.Module, batch: Any, pool: str) -> tuple[list[tuple[str, s
         edits.undo()
         raise
     finally:
-        model.train(training)
+        modes.restore()
     return changed, edits.undo
 
 

@@ -14,6 +14,7 @@ from ogive.activation import define
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.layers.act import Act, learn
 from ogive.surgery.effect import batches_of, called
+from ogive.surgery.modes import Modes
 from ogive.surgery.private.polynomials import Polynomial, depth_of
 from ogive.surgery.sites import table
 
@@ -152,7 +153,7 @@ def escapes(model: nn.Module, data: Any = None) -> Escapes:
     order: list[str] = []
     if data is not None:
         hooks = [m.register_forward_hook(_Order(order, n)) for n, m in found.items()]
-        training = model.training
+        modes = Modes(model)
         for m in found.values():
             m.reset()
         model.eval()
@@ -160,7 +161,7 @@ def escapes(model: nn.Module, data: Any = None) -> Escapes:
             for batch in batches_of(data):
                 called(model, batch)
         finally:
-            model.train(training)
+            modes.restore()
             for hook in hooks:
                 hook.remove()
     names = [*dict.fromkeys(order), *(n for n in found if n not in order)]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ogive.errors import OgiveError, ParameterError
 from ogive.surgery.effect import called
+from ogive.surgery.modes import Modes
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
 from ogive.surgery.sparsity.blocks import Blocks
@@ -77,13 +78,13 @@ class _Keep:
 
 
 def _run(model: nn.Module, batches: list[Any]) -> None:
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         for batch in batches:
             called(model, batch)
     finally:
-        model.train(training)
+        modes.restore()
 
 
 def quantile(values: Tensor, share: float) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ogive.errors import OgiveError
 from ogive.surgery.effect import Score, called, rows_of, scored, timed
+from ogive.surgery.modes import Modes
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sparsity.blocks import Blocks
 from ogive.surgery.sparsity.perplexity import Perplexity, summary, token_losses
@@ -36,7 +37,7 @@ class Seen:
 def look(model: nn.Module, batches: list[Any], blocks: Blocks) -> Seen:
     """Run all batches once in evaluation mode."""
     seen = Seen()
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         with ZeroCount(model, blocks) as count:
@@ -50,7 +51,7 @@ def look(model: nn.Module, batches: list[Any], blocks: Blocks) -> Seen:
                 seen.rows.append(rows_of(output))
                 del output
     finally:
-        model.train(training)
+        modes.restore()
     if count.sums:
         seen.sparsity = count.result()
     return seen

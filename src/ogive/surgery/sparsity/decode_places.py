@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ogive.errors import OgiveError
 from ogive.surgery.effect import called, outputs
+from ogive.surgery.modes import Modes
 from ogive.surgery.sparsity.blocks import FeedForward
 from ogive.surgery.sparsity.decode_modules import SparseFFN, SparseGLU, SparseLinear
 from ogive.surgery.sparsity.decode_rows import MOST
@@ -183,7 +184,7 @@ def _whole(modules: Mapping[str, nn.Module], block: FeedForward, seen: Seen, sha
         return f"{block.name} has layers with thresholds of their own"
     kind: Any = SparseGLU if block.gate else SparseFFN
     with torch.no_grad():
-        training = module.training
+        modes = Modes(module)
         module.eval()
         try:
             want = called(module, inputs)
@@ -192,7 +193,7 @@ def _whole(modules: Mapping[str, nn.Module], block: FeedForward, seen: Seen, sha
         except (OgiveError, RuntimeError, ValueError, TypeError) as problem:
             return f"{block.name} does not run by itself ({str(problem)[:60]})"
         finally:
-            module.train(training)
+            modes.restore()
     if not isinstance(want, Tensor) or want.shape != got.shape:
         return f"{block.name} computes more than the block"
     error = _apart(want, got)

@@ -15,6 +15,7 @@ from ogive.errors import InputError
 from ogive.statistics.inference import t_interval
 from ogive.surgery.effect import batches_of, called
 from ogive.surgery.follow import arguments
+from ogive.surgery.modes import Modes
 from ogive.surgery.provenance import tensors_in
 
 
@@ -58,7 +59,7 @@ def perplexity(model: nn.Module, data: Any) -> Perplexity:
     >>> perplexity(Even(), torch.randint(16, (3, 9)))
     Perplexity(16 [16, 16], 4 bits a token, 24 tokens)
     """
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         parts = []
@@ -68,7 +69,7 @@ def perplexity(model: nn.Module, data: Any) -> Perplexity:
                 raise InputError(f"perplexity: {found}")
             parts.append(found)
     finally:
-        model.train(training)
+        modes.restore()
     return summary(parts)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ogive.errors import OgiveError, ParameterError
 from ogive.surgery.effect import batches_of, rows_of
 from ogive.surgery.follow import arguments
+from ogive.surgery.modes import Modes
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sparsity.blocks import Blocks, FeedForward, feed_forwards
 from ogive.surgery.sparsity.calibrate import share_in
@@ -158,7 +159,7 @@ def prosparse(
     batches = batches_of(data)
     blocks = feed_forwards(model, batches[0])
     state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    modes = [(m, m.training) for m in model.modules()]
+    modes = Modes(model)
     closing: list[Callable[[], None]] = []
 
     def back() -> None:
@@ -168,8 +169,7 @@ def prosparse(
             own = model.state_dict()
             for key, value in state.items():
                 own[key].copy_(value)
-        for module, training in modes:
-            module.training = training
+        modes.restore()
 
     teacher = None if loss is not None else _outputs(model, batches)
     trained: dict[str, Tensor] = {}

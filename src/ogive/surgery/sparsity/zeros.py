@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ogive.errors import OgiveError
 from ogive.surgery.effect import batches_of, called
+from ogive.surgery.modes import Modes
 from ogive.surgery.sites import table
 from ogive.surgery.sparsity.blocks import FeedForward, feed_forwards
 from ogive.surgery.sparsity.linear import ThresholdedLinear
@@ -157,14 +158,14 @@ def sparsity(model: nn.Module, data: Any) -> Sparsity:
     """
     batches = batches_of(data)
     blocks = feed_forwards(model, batches[0])
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         with ZeroCount(model, blocks) as count:
             for batch in batches:
                 called(model, batch)
     finally:
-        model.train(training)
+        modes.restore()
     return count.result()
 
 

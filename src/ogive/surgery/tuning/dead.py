@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ogive.errors import OgiveError
 from ogive.surgery.effect import batches_of, called
+from ogive.surgery.modes import Modes
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site, sites, table
 
@@ -101,12 +102,12 @@ def silent_units(model: nn.Module, chosen: list[Site], batches: list[Any]) -> tu
         counts[name] = counts[name] + zero if name in counts else zero
         seen[name] = seen.get(name, 0) + x.shape[0]
 
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         with rewire(model, chosen, {}, see):
             for batch in batches:
                 called(model, batch)
     finally:
-        model.train(training)
+        modes.restore()
     return {n: c / seen[n] for n, c in counts.items()}, max(seen.values(), default=0)

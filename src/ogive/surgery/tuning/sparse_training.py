@@ -12,6 +12,7 @@ from torch.nn import functional
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.surgery.edits import Edits
 from ogive.surgery.effect import batches_of
+from ogive.surgery.modes import Modes
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
 from ogive.surgery.wiring import layers_of
@@ -92,7 +93,7 @@ def train(
     draw = torch.Generator().manual_seed(seed)
     adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(steps, 1))
-    training, losses = model.training, []
+    modes, losses = Modes(model), []
     model.train()
     try:
         with torch.random.fork_rng(), torch.enable_grad():
@@ -110,7 +111,7 @@ def train(
                 cut(model, masks)
                 losses.append(float(loss.detach()))
     finally:
-        model.train(training)
+        modes.restore()
         for p in model.parameters():
             p.grad = None
     last = losses[-max(len(losses) // 10, 1) :]
@@ -119,13 +120,13 @@ def train(
 
 def judged(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Loss and share right (for classes; else the loss again, negative) in evaluation mode."""
-    training = model.training
+    modes = Modes(model)
     model.eval()
     try:
         with torch.no_grad():
             output = model(x)
     finally:
-        model.train(training)
+        modes.restore()
     loss = float(loss_of(output, y))
     return loss, -loss if y.is_floating_point() else float((output.argmax(1) == y).double().mean())
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ogive.errors import ParameterError
 from ogive.surgery.effect import Score, called, conduct
+from ogive.surgery.modes import Modes
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sites import Site
 from ogive.surgery.tuning.dead import dead_rate, silent_units, unit_sites
@@ -159,12 +160,12 @@ def _means(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
             found[path] = moved.reshape(-1, moved.shape[-1]).mean(0)
 
         hooks.append(layer.register_forward_pre_hook(look))
-    training = net.training
+    modes = Modes(net)
     net.eval()
     try:
         called(net, x)
     finally:
-        net.train(training)
+        modes.restore()
         for hook in hooks:
             hook.remove()
     return found
