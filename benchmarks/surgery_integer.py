@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import ogive
 from ogive.errors import OgiveError
+from ogive.statistics.inference import t_interval
 from ogive.surgery.distil import distil
 from ogive.surgery.integer.correction import bias_correction
 from ogive.surgery.integer.equalise import equalise
@@ -31,32 +32,18 @@ from ogive.surgery.integer.shift import shift_gate, shift_softmax
 from ogive.surgery.integer.table import TableAct
 from ogive.surgery.integer.tabulate import tabulate
 from ogive.surgery.samples import samples
+from ogive.surgery.tuning.rational import fitted_rational
 
 QUICK = "--quick" in sys.argv
 
 
 def rational(act: ogive.Activation, x: Tensor) -> ogive.Activation:
-    """``P5(x) / (1 + |b1 x + ... + b4 x^4|)`` fitted by least squares to ``act`` on ``x`` and, one point in ten, evenly
-    over its reach (Molina et al. 2020, Pade Activation Units, the safe form)."""
-    from scipy.optimize import least_squares
-
-    even = torch.linspace(1.2 * float(x.min()), 1.2 * float(x.max()), 400, dtype=torch.float64)
-    at = torch.cat([x[:3600], even])
-    wanted, v = act(at).numpy(), at.numpy()
-    powers = np.stack([v**k for k in range(6)])
-
-    def made(c: np.ndarray) -> np.ndarray:
-        return (c[:6] @ powers) / (1.0 + np.abs(c[6:] @ powers[1:5]))
-
-    start = np.zeros(10)
-    start[:3], start[7] = (0.0, 0.5, 0.3), 0.1
-    best = min((least_squares(lambda c: made(c) - wanted, start * s, max_nfev=300) for s in (1.0, 0.5, 2.0)),
-               key=lambda r: r.cost)  # fmt: skip
-    a, b = best.x[:6], best.x[6:]
-    above = " + ".join(f"({c!r})*x**{k}" if k else f"({c!r})" for k, c in enumerate(a.tolist()))
-    below = " + ".join(f"({c!r})*x**{k + 1}" for k, c in enumerate(b.tolist()))
-    fitted: ogive.Activation = ogive.define(f"({above})/(1 + abs({below}))")
-    return fitted
+    """The safe rational of degree 5 over 4 nearest to ``act`` on ``x``, as a formula."""
+    fit = fitted_rational(act, x)
+    above = " + ".join(f"({c!r})*x**{k}" if k else f"({c!r})" for k, c in enumerate(fit.upper))
+    below = " + ".join(f"({c!r})*x**{k + 1}" for k, c in enumerate(fit.lower))
+    made: ogive.Activation = ogive.define(f"({above})/(1 + abs({below}))")
+    return made
 
 
 def interval(a: Tensor, b: Tensor, pairs: list[tuple[int, int]], draws: int = 4000) -> tuple[float, float, float]:
@@ -314,10 +301,18 @@ def dfq() -> None:
     print(f"{'':28}" + "".join(f"{b:>5} bits" for b in widths))
     for name, rows in table.items():
         print(f"{name:28}" + "".join(f"{np.mean(c):9.1f} " for c in zip(*rows)))
+    for name in [n for n in list(table)[2:] if not n.endswith("float")]:
+        apart = np.array(table[name]) - np.array(table["rounded as it is"])
+        print(f"{name} minus rounded as it is: " + ", ".join(_paired(c) for c in apart.T))
     try:
         equalise(mobile(nn.GELU))
     except OgiveError as error:
         print(f"with GELU: {str(error)[:150]}...")
+
+
+def _paired(apart: np.ndarray) -> str:
+    low, high = t_interval(apart) or (np.nan, np.nan)
+    return f"{np.mean(apart):+.4g} [{low:+.4g}, {high:+.4g}]"
 
 
 def _rounded(model: nn.Module, bits: int, right: Callable[[nn.Module], float], per_channel: bool = False) -> float:
@@ -394,6 +389,10 @@ def swin() -> None:
     for name, found in rows.items():
         right, same, off = np.mean(found, 0)
         print(f"{name:36}{right:9.1f}{same:9.1f}{off:12.4f}")
+    for train in ("around", "all"):
+        pair = [np.array(rows[f"relu, {order}, {train} weights"]) for order in ("one by one", "all at once")]
+        for i, what in ((0, "accuracy"), (2, "logits off")):
+            print(f"one by one minus all at once, {train} weights, {what}: {_paired(pair[0][:, i] - pair[1][:, i])}")
     relu, gelu = (_path(a) for a in (nn.ReLU(), TableAct("gelu", grid(-4.0, 4.0))))
     print(f"int8 in and out, 2048 x 192 values of the hidden layer: gelu table {gelu:.3f} ms, relu {relu:.3f} ms, "
           f"ratio {gelu / relu:.1f}")  # fmt: skip

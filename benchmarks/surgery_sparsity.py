@@ -33,10 +33,10 @@ import math
 import time
 
 import torch
+from characters import Characters, corpus, train
 from surgery_models import king_james, smol, source
 from torch import nn
 
-from ogive.layers.act import Act
 from ogive.statistics.inference import t_interval
 from ogive.surgery.sparsity.blocks import feed_forwards
 from ogive.surgery.sparsity.budget import ppl_sparsity
@@ -206,89 +206,12 @@ def on_smol(quick, more, only=None):
           f"{time.perf_counter() - began:.0f} s in all")  # fmt: skip
 
 
-class Hidden(nn.Module):
-    """A gated or plain feed-forward layer."""
-
-    def __init__(self, width, hidden, act, gated):
-        super().__init__()
-        self.gate = nn.Linear(width, hidden, bias=False) if gated else None
-        self.up, self.down = nn.Linear(width, hidden, bias=False), nn.Linear(hidden, width, bias=False)
-        self.act = Act(act)
-
-    def forward(self, x):
-        return self.down(self.act(self.up(x)) if self.gate is None else self.act(self.gate(x)) * self.up(x))
-
-
-class Block(nn.Module):
-    """Causal attention and a feed-forward layer, each after a norm."""
-
-    def __init__(self, width, heads, hidden, act, gated):
-        super().__init__()
-        self.heads, self.norms = heads, nn.ModuleList(nn.RMSNorm(width) for _ in range(2))
-        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
-        self.ffn = Hidden(width, hidden, act, gated)
-
-    def forward(self, x):
-        n, t, d = x.shape
-        q, k, v = self.qkv(self.norms[0](x)).view(n, t, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(mixed.transpose(1, 2).reshape(n, t, d))
-        return x + self.ffn(self.norms[1](x))
-
-
-class Characters(nn.Module):
-    """A causal language model over bytes below 128."""
-
-    def __init__(self, act, gated, width=112, layers=3, heads=4, length=96):
-        super().__init__()
-        hidden = 304 if gated else 456
-        self.tokens, self.places = nn.Embedding(128, width), nn.Parameter(0.02 * torch.randn(length, width))
-        self.blocks = nn.ModuleList(Block(width, heads, hidden, act, gated) for _ in range(layers))
-        self.norm, self.head = nn.RMSNorm(width), nn.Linear(width, 128, bias=False)
-
-    def forward(self, ids):
-        x = self.tokens(ids) + self.places[: ids.shape[1]]
-        for block in self.blocks:
-            x = block(x)
-        return self.head(self.norm(x))
-
-
-def draw(text, count, length, rng):
-    at = torch.randint(len(text) - length - 1, (count,), generator=rng)
-    return torch.stack([text[i : i + length] for i in at.tolist()])
-
-
-def train(model, text, steps, rate, seed, extra=None):
-    """Adam with warm-up and a cosine; seconds are what they are. Returns the model."""
-    rng = torch.Generator().manual_seed(seed)
-    best = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
-    plan = torch.optim.lr_scheduler.LambdaLR(
-        best, lambda i: min((i + 1) / 20, 0.5 + 0.5 * float(torch.cos(torch.tensor(3.14159 * i / steps))))
-    )
-    model.train()
-    for step in range(steps):
-        ids = draw(text, 16, 96, rng)
-        logits = model(ids)
-        loss = nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:])
-        if extra is not None:
-            loss = loss + extra(step)
-        best.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        best.step()
-        plan.step()
-    return model.eval()
-
-
 KINDS = (("SwiGLU", "silu", True), ("ReGLU", "relu", True), ("ReLU", "relu", False), ("ReLU^2", "relu2", False))
 
 
 def on_tiny(quick):
     steps, seeds = (60, 1) if quick else (300, 2)
-    text = torch.tensor([b for b in source().encode() if b < 128], dtype=torch.long)
-    cut = len(text) * 9 // 10
-    held = draw(text[cut:], 64, 96, torch.Generator().manual_seed(99))
-    data = draw(text[:cut], 32, 96, torch.Generator().manual_seed(98))
+    text, held, data = corpus()
     print(f"{steps} steps of 16 x 96 bytes, {seeds} seeds, the same windows for every model of a seed")
     print(f"{'model':10s}{'seed':>5s}{'params':>9s}{'s':>5s}{'nats':>8s}{'zeros':>8s}{'CETT 0.2':>10s}{'PPL-1 %':>9s}")
     nats = {}
@@ -296,7 +219,7 @@ def on_tiny(quick):
         for name, act, gated in KINDS:
             torch.manual_seed(seed)
             model, began = Characters(act, gated), time.perf_counter()
-            train(model, text[:cut], steps, 3e-3, seed)
+            train(model, text, steps, 3e-3, seed)
             took = time.perf_counter() - began
             loss, plain = perplexity(model, held).nats, sparsity(model, held).down
             nats.setdefault(name, []).append(loss)
@@ -309,7 +232,7 @@ def on_tiny(quick):
             print(f"{name:10s}{seed:5d}{size:9d}{took:5.0f}{loss:8.4f}{plain:8.1%}{shares[0]:10.1%}{shares[1]:9.1%}",
                   flush=True)  # fmt: skip
             if act == "silu":
-                from_silu(model, text[:cut], held, data, steps, seed)
+                from_silu(model, text, held, data, steps, seed)
     for name in list(nats)[1:]:
         apart = ", ".join(f"{b - a:+.4f}" for a, b in zip(nats["SwiGLU"], nats[name]))
         print(f"{name} minus SwiGLU, nats by seed: {apart}")

@@ -10,19 +10,20 @@ import ogive
 from ogive.surgery.hardening import harden, vra
 from ogive.surgery.integer import bias_correction, equalise, integer_only, tabulate
 from ogive.surgery.memory import lighten
-from ogive.surgery.private import polynomialise
-from ogive.surgery.sparsity import cats, fat_relu, relufy, sparsity, teal
+from ogive.surgery.private import autorep, polynomialise
+from ogive.surgery.sparsity import cats, fat_relu, prosparse, relufy, sparsity, teal
+from ogive.surgery.tuning import safs
 from ogive.verify import certified_fit, verify
 
 X = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
 Y = (X[:, 0] > 0).long()
 
 
-def frozen(act=nn.ReLU):
+def frozen(act=nn.ReLU, norm=False):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), act(), nn.Dropout(0.1), nn.Linear(16, 16), act(),
                           nn.Linear(16, 2)).train()  # fmt: skip
-    model[1].eval()
+    model[1].train(norm)
     return model
 
 
@@ -62,3 +63,40 @@ def test_gates_and_gelus_too():
     for change in (integer_only, relufy):
         change(model, X).undo()
         assert [m.training for m in model.modules()] == before
+
+
+@pytest.mark.parametrize("look", [k for k in LOOKS if k != "certified_fit"])
+def test_no_look_moves_the_statistics_of_a_model_in_training(look):
+    model = frozen(norm=True)
+    if look == "verify":
+        model = model.double()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    LOOKS[look](model)
+    assert [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])] == []
+
+
+TRAININGS = {
+    "prosparse": lambda m: prosparse(m, X, steps=3, time=False),
+    "safs": lambda m: safs(m, X, Y, tries=1, probe=2, steps=3, time=False),
+    "autorep": lambda m: autorep(m, X, Y, steps=4, time=False),
+    "certified_fit": LOOKS["certified_fit"],
+}
+
+
+@pytest.mark.parametrize("training", TRAININGS)
+def test_a_frozen_norm_is_not_trained(training):
+    model = frozen()
+    before = {k: v.clone() for k, v in model[1].named_buffers()}
+    weight = model[0].weight.detach().clone()
+    TRAININGS[training](model)
+    norm = next(m for m in model.modules() if isinstance(m, nn.BatchNorm1d))
+    assert all(torch.equal(v, before[k]) for k, v in norm.named_buffers())
+    assert not torch.equal(next(model.parameters()), weight)
+
+
+def test_a_model_in_evaluation_mode_is_trained_whole():
+    model = frozen().eval()
+    before = model[1].running_mean.clone()
+    certified_fit(model, X, Y, 0.01, 1)
+    assert not torch.equal(model[1].running_mean, before)
+    assert not any(m.training for m in model.modules())

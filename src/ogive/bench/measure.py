@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 
 DEAD_SLOPE = 1e-3
 
@@ -71,18 +71,14 @@ def dead_share(model: nn.Module, acts: Sequence[nn.Module], x: Tensor) -> float 
         calls.append((module, args[0].detach()))
 
     hooks = [act.register_forward_pre_hook(before) for act in acts]
-    modes = Modes(model)
-    try:
-        model.eval()
-        with torch.no_grad():
-            model(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    try:
+    with evaluating(model):
+        try:
+            with torch.no_grad():
+                model(x)
+        finally:
+            for hook in hooks:
+                hook.remove()
         dead = [_dead_units(module, inputs) for module, inputs in calls]
-    finally:
-        modes.restore()
     units = sum(count.numel() for count in dead)
     return sum(int(count.sum()) for count in dead) / units if units else None
 

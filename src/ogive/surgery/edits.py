@@ -43,10 +43,11 @@ class Edits:
 
     def add_bias(self, layer: Layer, more: Tensor) -> None:
         """``more`` added to the bias, which is made where there is none."""
+        more = more.to(layer.weight.device)
         if layer.bias is not None:
             self.write(layer.bias, layer.bias.detach().double() + more)
             return
-        layer.bias = nn.Parameter(more.to(layer.weight))
+        layer.bias = nn.Parameter(more.to(layer.weight.dtype))
         self._undo.append(lambda: layer.register_parameter("bias", None))
 
     def exchange(self, model: nn.Module, old: nn.Module, new: nn.Module) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ogive.errors import InputError, OgiveError
 from ogive.statistics.inference import t_interval
 from ogive.surgery.follow import arguments
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.provenance import tensors_in
 from ogive.surgery.report import Figure
 
@@ -38,6 +38,13 @@ def called(model: nn.Module, batch: Any) -> Any:
         return model(*args, **kwargs)
 
 
+def run(model: nn.Module, batches: Iterable[Any]) -> None:
+    """Every batch in evaluation mode, for what watches the model meanwhile."""
+    with evaluating(model):
+        for batch in batches:
+            called(model, batch)
+
+
 def rows_of(output: Any) -> Tensor:
     """The first floating tensor of an output as one row an example, float32 or wider."""
     found = [t for t in tensors_in(output if isinstance(output, (tuple, list, Mapping)) else (output,))
@@ -51,12 +58,8 @@ def rows_of(output: Any) -> Tensor:
 
 def outputs(model: nn.Module, batches: Sequence[Any]) -> Tensor:
     """Outputs in evaluation mode, one row an example. Raises OgiveError for NaN."""
-    modes = Modes(model)
-    model.eval()
-    try:
+    with evaluating(model):
         made = torch.cat([rows_of(called(model, b)) for b in batches])
-    finally:
-        modes.restore()
     return made
 
 
@@ -77,7 +80,7 @@ def scored(name: str, before: Any, after: Any) -> Figure:
 
 
 def _with_interval(name: str, before: float, after: Tensor) -> Figure:
-    values = after.detach().double().flatten().numpy()
+    values = after.detach().double().flatten().cpu().numpy()
     low, high = t_interval(values) or (float("nan"), float("nan"))
     return Figure(name, before, float(values.mean()), low=low, high=high)
 
@@ -88,9 +91,7 @@ def timed(model: nn.Module, batch: Any, put: Callable[[], Callable[[], None]], r
     ``put`` makes the change and returns what takes it away; the model is left as it was.
     """
     took: tuple[list[float], list[float]] = ([], [])
-    modes = Modes(model)
-    model.eval()
-    try:
+    with evaluating(model):
         for turn in range(rounds + 1):
             for changed in (False, True):
                 away = put() if changed else None
@@ -104,8 +105,6 @@ def timed(model: nn.Module, batch: Any, put: Callable[[], Callable[[], None]], r
                 finally:
                     if away is not None:
                         away()
-    finally:
-        modes.restore()
     low = [sorted(t)[len(t) // 4] for t in took]
     return Figure("time of a batch", low[0], low[1], unit="ms")
 

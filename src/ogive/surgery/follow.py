@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ogive.errors import InputError
 from ogive.surgery.follower import Follower, OnLinear
 from ogive.surgery.graph import Graph
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.provenance import STARTS, Known, tensors_in
 
 
@@ -32,31 +32,27 @@ def follow(model: nn.Module, example: Any, on_linear: OnLinear | None = None) ->
     args, kwargs = arguments(example)
     follower = Follower(model, on_linear)
     devices = sorted({p.device.index or 0 for p in model.parameters() if p.is_cuda})
-    modes = Modes(model)
-    try:
-        model.eval()
-        with ExitStack() as stack:
-            stack.enter_context(torch.random.fork_rng(devices))
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
-            torch.backends.mha.set_fastpath_enabled(False)
-            if "torch._dynamo" in sys.modules:  # what was compiled runs as it was written
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            args, kwargs = _own(args), _own(kwargs)
-            for tensor in tensors_in((args, kwargs)):
-                if tensor.is_floating_point():
-                    follower._learn(tensor, Known(follower._node("input", "input", (), tensor)))
-            stack.enter_context(follower.hooks())
-            with follower:
-                output = model(*args, **kwargs)
-            last = []
-            for t in tensors_in(output if isinstance(output, (tuple, list, Mapping)) else (output,)):
-                known = follower.see(t)
-                if known is not None and known.node.kind not in STARTS:
-                    last.append(follower._use(known, t))
-    finally:
-        modes.restore()
+    with ExitStack() as stack:
+        stack.enter_context(evaluating(model))
+        stack.enter_context(torch.random.fork_rng(devices))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+        if "torch._dynamo" in sys.modules:  # what was compiled runs as it was written
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        args, kwargs = _own(args), _own(kwargs)
+        for tensor in tensors_in((args, kwargs)):
+            if tensor.is_floating_point():
+                follower._learn(tensor, Known(follower._node("input", "input", (), tensor)))
+        stack.enter_context(follower.hooks())
+        with follower:
+            output = model(*args, **kwargs)
+        last = []
+        for t in tensors_in(output if isinstance(output, (tuple, list, Mapping)) else (output,)):
+            known = follower.see(t)
+            if known is not None and known.node.kind not in STARTS:
+                last.append(follower._use(known, t))
     return Graph(tuple(follower.nodes), tuple(dict.fromkeys(last)), tuple(follower.stops.values()))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import nn
 
 
@@ -30,3 +33,44 @@ class Modes:
             module.training = self.kept.get(module, self.outer)
         for module, mode in self.kept.items():  # also those that hang elsewhere now
             module.training = mode
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, every module is in evaluation mode; afterwards each has its own mode again.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout().eval())
+    >>> with evaluating(model):
+    ...     inside = [m.training for m in model.modules()]
+    >>> inside, [m.training for m in model.modules()]
+    ([False, False, False], [True, True, False])
+    """
+    modes = Modes(model)
+    model.eval()
+    try:
+        yield
+    finally:
+        modes.restore()
+
+
+@contextmanager
+def training(model: nn.Module) -> Iterator[None]:
+    """Inside, the model trains: one in evaluation mode all through, one in training mode with what is frozen in it.
+
+    Afterwards each module has its own mode again.
+
+    >>> model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2).eval())
+    >>> with training(model):
+    ...     inside = [m.training for m in model.modules()]
+    >>> _ = model.eval()
+    >>> with training(model):
+    ...     print(inside, [m.training for m in model.modules()])
+    [True, True, False] [True, True, True]
+    """
+    modes = Modes(model)
+    if not model.training:
+        model.train()
+    try:
+        yield
+    finally:
+        modes.restore()

@@ -171,7 +171,8 @@ def rewire(
     Args:
         model: changed in place.
         found: sites of this model, of one run (:func:`ogive.sites`).
-        instead: modules of one input, by site name; the same module may stand at several sites.
+        instead: modules of one input, by site name; the same module may stand at several sites. Each is taken to the
+            device of its site.
         see: called with the site's name and its input in every run.
 
     Raises:
@@ -181,6 +182,8 @@ def rewire(
     modules = dict(model.named_modules())
     for site in found:
         _check(site, modules)
+        if site.name in instead:
+            _beside(model, site, instead[site.name])
     done = Rewired()
     try:
         whole = [s for s in found if _whole(s, modules)]
@@ -200,6 +203,14 @@ def with_runs(found: list[Site], chosen: list[Site]) -> list[Site]:
     shared = {s.module.partition("#")[0] for s in chosen if s.kind == "module"}
     names = {s.name for s in chosen}
     return [s for s in found if s.name in names or (s.kind == "module" and s.module.partition("#")[0] in shared)]
+
+
+def _beside(model: nn.Module, site: Site, new: nn.Module) -> None:
+    """Take ``new`` to the device of the weights before its site, else of those after it, else of the model's first."""
+    there = dict(model.named_parameters())
+    near = next((there[n] for n in (*site.fed_by, *site.feeds) if n in there), next(iter(there.values()), None))
+    if near is not None and any(t.device != near.device for t in (*new.parameters(), *new.buffers())):
+        new.to(near.device)
 
 
 def _place(owner: str) -> tuple[str, int]:

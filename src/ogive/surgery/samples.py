@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import OgiveError
-from ogive.surgery.effect import called
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import run
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
 
@@ -29,14 +28,8 @@ def samples(model: nn.Module, found: list[Site], batches: list[Any], seed: int) 
             flat = flat[torch.tensor([rng.randrange(flat.numel()) for _ in range(share)], device=flat.device)]
         kept.setdefault(name, []).append(flat.double().cpu())
 
-    modes = Modes(model)
-    model.eval()
-    try:
-        with rewire(model, found, {}, see):
-            for batch in batches:
-                called(model, batch)
-    finally:
-        modes.restore()
+    with rewire(model, found, {}, see):
+        run(model, batches)
     joined = {name: torch.cat(parts) for name, parts in kept.items()}
     for name, x in joined.items():
         if not bool(torch.isfinite(x).all()):

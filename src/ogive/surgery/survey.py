@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ogive.derive.calculus import derivative
 from ogive.errors import OgiveError
 from ogive.surgery.effect import batches_of, called
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site, Sites, folded, sites, table
 
@@ -111,17 +111,13 @@ def survey(model: nn.Module, data: Any) -> Survey:
     there: Sites = sites(model, batches[0])
     found = [s for s in there if s.kind != "gate" and (s.kind == "module" or (s.calls and s.calls[0].slot is not None))]
     tallies = {s.name: _Tally(s) for s in found}
-    modes = Modes(model)
-    model.eval()
-    try:
+    with evaluating(model):
         with rewire(model, found, {}, lambda name, x: tallies[name].add(x)):
             for batch in batches:
                 called(model, batch)
         whole = _least(lambda: called(model, batches[0]))
         modules = dict(model.named_modules())
         costs = {name: _least(_alone(t, modules)) for name, t in tallies.items()}
-    finally:
-        modes.restore()
     rows = tuple(_row(t, costs[name] / whole) for name, t in tallies.items())
     left = tuple((s.name, "a gate of two inputs" if s.kind == "gate" else "its input is not an argument of its call")
                  for s in there if s not in found)  # fmt: skip

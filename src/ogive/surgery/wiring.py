@@ -13,7 +13,7 @@ from ogive.activation import Activation
 from ogive.errors import InputError
 from ogive.surgery.follow import follow
 from ogive.surgery.graph import Node
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -50,9 +50,7 @@ def example_of(model: nn.Module) -> Tensor:
     first = next(iter(layers_of(model).values()), None)
     if first is None:
         raise InputError("the model has no Linear and no convolution")
-    modes = Modes(model)
-    model.eval()
-    try:
+    with evaluating(model):
         for size in (32, 28, 64, 8, 16, 96, 128, 224):
             if isinstance(first, nn.Linear):
                 shape: tuple[int, ...] = (2, first.in_features)
@@ -65,8 +63,6 @@ def example_of(model: nn.Module) -> Tensor:
             except (RuntimeError, ValueError, IndexError, TypeError):
                 continue
             return x
-    finally:
-        modes.restore()
     raise InputError("no shape made from the first layer runs through the model; give data=, one batch is enough")
 
 
@@ -149,7 +145,7 @@ def by_input(layer: Layer, channels: int) -> Tensor:
 def scaled_input(layer: Layer, factor: Tensor) -> Tensor:
     """The weight with every input channel multiplied by its factor, in the shape and dtype it is stored in."""
     channels = factor.numel()
-    w = by_input(layer, channels) * factor[None, :, None]
+    w = by_input(layer, channels) * factor.to(layer.weight.device)[None, :, None]
     if not isinstance(layer, nn.Linear):
         groups = layer.groups
         w = w.reshape(w.shape[0], groups, channels // groups, -1).permute(1, 0, 2, 3)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ogive.derive.quadratic import Constraints, SlopeInterval, group_sort, householder, slope_interval
 from ogive.errors import InputError, OgiveError
 from ogive.layers.sort import GroupSort, Householder
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.verify.formula import Formula
 from ogive.verify.network import Network, Step
 from ogive.verify.rounding import gamma
@@ -142,12 +142,9 @@ def _parts(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _evaluated(part: nn.Module, x: Tensor) -> Tensor:
-    modes = Modes(part)
-    try:
-        y: Tensor = part.eval()(x)
-        return y
-    finally:
-        modes.restore()
+    with evaluating(part):
+        y: Tensor = part(x)
+    return y
 
 
 def _follows(network: Network, step: Step) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ogive.derive.lines.rounding import up
 from ogive.errors import InputError
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.verify.attack import attack, margins, within_reach
 from ogive.verify.bounding import Bounds
 from ogive.verify.branch import branched
@@ -151,12 +151,8 @@ def _check(model: Any, x: Any, eps: Any, norm: float, method: str, dtype: torch.
 
 
 def _labels(model: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
-    modes = Modes(model)
-    try:
-        with torch.no_grad():
-            scores = model.eval()(x)
-    finally:
-        modes.restore()
+    with evaluating(model), torch.no_grad():
+        scores = model(x)
     if not isinstance(scores, Tensor) or scores.dim() != 2 or scores.shape[1] < 2:
         got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise InputError(f"verify: the model returns {got}; it takes scores [examples, classes], two classes or more")
@@ -227,14 +223,10 @@ class _Task:
         index = self._open()
         if not len(index):
             return
-        modes = Modes(self.model)
         box = within_reach(self.x[index], self.eps, self.within)
-        try:
-            self.model.eval()
-            size = torch.full((len(index),), self.eps, dtype=self.x.dtype)
+        size = torch.full((len(index),), self.eps, dtype=self.x.dtype)
+        with evaluating(self.model):
             found = attack(self.model, self.x[index], self.labels[index], box, size, self.norm, seed=self.seed)
-        finally:
-            modes.restore()
         for i, point in zip(index.tolist(), found):
             self._witness(i, point)
 
@@ -246,12 +238,8 @@ class _Task:
         near = float(torch.linalg.vector_norm(d, self.norm)) <= self.eps
         if not near or bool((z < box.lo[i]).any() | (z > box.hi[i]).any()):
             return
-        modes = Modes(self.model)
-        try:
-            with torch.no_grad():
-                margin = float(margins(self.model.eval(), point.unsqueeze(0).to(self.x), self.labels[i : i + 1]))
-        finally:
-            modes.restore()
+        with evaluating(self.model), torch.no_grad():
+            margin = float(margins(self.model, point.unsqueeze(0).to(self.x), self.labels[i : i + 1]))
         if margin <= 0.0:
             self.verdicts[i], self.witnesses[i] = FALSIFIED, point.to(self.x)
             self.least[i] = margin

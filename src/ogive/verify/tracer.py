@@ -23,7 +23,7 @@ from ogive.derive.torch_names import FORMULAS
 from ogive.derive.trace import Symbol, call
 from ogive.errors import InputError, OgiveError
 from ogive.expr import Expr, const, rebuild, var
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.operations import FRESH, JOIN, PASS, plain_name
 from ogive.surgery.provenance import tensors_in
 from ogive.verify import calls
@@ -354,35 +354,35 @@ def trace(model: nn.Module, example: Tensor, live: bool = False) -> Network:
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"verify: expected a model, an nn.Module; got {type(model).__name__}: {str(model)[:80]!r}")
+    away = [t.device for t in (example, *model.parameters(), *model.buffers()) if t.device.type != "cpu"]
+    if away:
+        raise InputError(f"verify: the model or its input lies on {away[0]}; bounds are rounded as a processor rounds, "
+                         "so give model.cpu() and x.cpu()")  # fmt: skip
     tracer = Tracer(model, live)
-    modes = Modes(model)
-    try:
-        model.eval()
-        with ExitStack() as stack:
-            stack.enter_context(torch.random.fork_rng([]))
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
-            torch.backends.mha.set_fastpath_enabled(False)
-            if "torch._dynamo" in sys.modules:
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            start = example.detach().clone().requires_grad_().clone()
-            tracer.learn(start, tracer.step(None, (), tuple(example.shape)))
-            watch(tracer, stack)
-            try:
-                with tracer:
-                    output = model(start)
-            except TypeError as error:  # torch's operators turn a TypeError, our refusal too, into one of their own
-                raise tracer.refused or error from None
-            if not isinstance(output, Tensor):
-                raise InputError(f"verify: the model returns {type(output).__name__}; a verifier bounds one tensor of "
-                                 "scores: wrap the model so that it returns that one")  # fmt: skip
-            known = tracer.see(output)
-            if known is None:
-                raise InputError("verify: the model's output does not depend on its input")
-            last = tracer.use(known, tuple(output.shape))
-    finally:
-        modes.restore()
+    with ExitStack() as stack:
+        stack.enter_context(evaluating(model))
+        stack.enter_context(torch.random.fork_rng([]))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+        torch.backends.mha.set_fastpath_enabled(False)
+        if "torch._dynamo" in sys.modules:
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        start = example.detach().clone().requires_grad_().clone()
+        tracer.learn(start, tracer.step(None, (), tuple(example.shape)))
+        watch(tracer, stack)
+        try:
+            with tracer:
+                output = model(start)
+        except TypeError as error:  # torch's operators turn a TypeError, our refusal too, into one of their own
+            raise tracer.refused or error from None
+        if not isinstance(output, Tensor):
+            raise InputError(f"verify: the model returns {type(output).__name__}; a verifier bounds one tensor of "
+                             "scores: wrap the model so that it returns that one")  # fmt: skip
+        known = tracer.see(output)
+        if known is None:
+            raise InputError("verify: the model's output does not depend on its input")
+        last = tracer.use(known, tuple(output.shape))
     network = Network(tuple(tracer.steps), last, type(model).__name__, tuple(tracer.notes))
     _agree(network, start.detach(), output.detach())
     return network

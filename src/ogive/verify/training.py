@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogive.errors import InputError
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating, training
 from ogive.verify.bounding import Bounds
 from ogive.verify.network import Network
 from ogive.verify.region import Ball, Cuboid
@@ -134,18 +134,17 @@ def certified_fit(
     generator = torch.Generator().manual_seed(seed)
     if init and eps > 0.0:
         ibp_(model, data[: 2 * batch], eps, generator=generator)
-    modes = Modes(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.Adam(parameters, lr=rate)
     each = math.ceil(len(data) / batch)
     total, count = each * epochs, 0
     idle: tuple[str, ...] = ()
     found: list[Epoch] = []
-    try:
-        for _ in range(epochs):
-            network = trace(model, data[:1], live=True)
-            sums = torch.zeros(3, dtype=torch.float64)
-            now = 0.0
+    for _ in range(epochs):
+        network = trace(model, data[:1], live=True)
+        sums = torch.zeros(3, dtype=torch.float64)
+        now = 0.0
+        with training(model):
             for index in torch.randperm(len(data), generator=generator).split(batch):
                 count += 1
                 done = warm((count / total - ramp[0]) / max(ramp[1] - ramp[0], 1e-9))
@@ -167,12 +166,10 @@ def certified_fit(
                     raise InputError(f"certified_fit: the loss is {float(loss.detach())} at step {count}, eps {now:g}; "
                                      "a smaller rate, a longer ramp or init=True helps")  # fmt: skip
                 sums += torch.tensor([float(loss.detach()) * len(x), wrong, open_], dtype=torch.float64)
-            epoch = Epoch(now, *(sums / len(data)).tolist())
-            found.append(epoch)
-            if watch is not None:
-                watch(epoch)
-    finally:
-        modes.restore()
+        epoch = Epoch(now, *(sums / len(data)).tolist())
+        found.append(epoch)
+        if watch is not None:
+            watch(epoch)
     return CertifiedFit(tuple(found), method, float(eps), time.perf_counter() - began, idle)
 
 
@@ -181,19 +178,18 @@ def _step(
     method: str, share: float, clean: float, weight: float, tol: float,
 ) -> tuple[Tensor, int, int]:  # fmt: skip
     """The loss of one batch, and how many examples are wrong and not certified."""
-    model.train()
     scores = model(x)  # batch normalisation learns here, before bounds use what it has learned
     wrong = int((scores.detach().argmax(1) != y).sum())
     if eps == 0.0:
         return functional.cross_entropy(scores, y), wrong, wrong
-    model.eval()
-    logits, bounds = worst_logits(network, around(network, x, eps, math.inf, within, x.dtype), y, method, share)
-    open_ = int((logits.detach() > 0.0).any(1).sum())
-    loss = (1.0 - clean) * functional.cross_entropy(logits, y)
-    if clean > 0.0:
-        loss = loss + clean * functional.cross_entropy(scores, y)
-    if weight > 0.0:
-        loss = loss + weight * (tightness(network, bounds.boxes, tol) + balance(network, bounds.boxes, tol))
+    with evaluating(model):
+        logits, bounds = worst_logits(network, around(network, x, eps, math.inf, within, x.dtype), y, method, share)
+        open_ = int((logits.detach() > 0.0).any(1).sum())
+        loss = (1.0 - clean) * functional.cross_entropy(logits, y)
+        if clean > 0.0:
+            loss = loss + clean * functional.cross_entropy(scores, y)
+        if weight > 0.0:
+            loss = loss + weight * (tightness(network, bounds.boxes, tol) + balance(network, bounds.boxes, tol))
     return loss, wrong, open_
 
 

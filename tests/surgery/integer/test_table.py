@@ -65,6 +65,13 @@ def test_the_compiled_lookup_is_the_one_of_torch(bits, monkeypatch):
     assert fast[0].shape == x.shape
 
 
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 1000])
+def test_bytes_are_looked_up_at_every_length(length):
+    table = TableAct("golu", grid(-3.0, 4.0))
+    q = torch.randint(-128, 128, (length,), generator=torch.Generator().manual_seed(length), dtype=torch.int8)
+    assert torch.equal(table(q), table.levels[q.long() + 128])
+
+
 def test_16_bits_interpolate_in_integers():
     table = TableAct("gelu", grid(-4.0, 4.0, 16))
     q = torch.arange(-32768, 32768, dtype=torch.int32)

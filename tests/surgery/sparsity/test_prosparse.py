@@ -90,3 +90,15 @@ def test_a_loss_that_is_not_finite_leaves_the_model():
     assert isinstance(model[1], nn.GELU)
     with pytest.raises(ParameterError, match="steps=2"):
         prosparse(model, x, steps=2)
+
+
+def test_a_model_of_rectifiers_is_only_trained_and_cut():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 4)).eval(), torch.randn(100, 8)
+    before, outside = {k: v.clone() for k, v in model.state_dict().items()}, model(x)
+    report = prosparse(model, x, steps=20, rate=1e-2, factor=1.0, threshold=0.1, time=False)
+    assert [c.after for c in report.changes] == ["relu, |f| > 0.1"]
+    assert report["zeros into down projections"].after > report["zeros into down projections"].before
+    report.undo()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert torch.equal(model(x), outside)

@@ -14,7 +14,7 @@ from ogive.errors import OgiveError
 from ogive.surgery.depth.affine import Affine, affine_of
 from ogive.surgery.edits import Edits
 from ogive.surgery.effect import called
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.rewire import rewire, with_runs
 from ogive.surgery.sites import Site, sites
 from ogive.surgery.wiring import Layer, Link, layers_of, links
@@ -69,13 +69,9 @@ def chains_of(model: nn.Module, example: Any) -> tuple[list[Chain], list[Site], 
     A layer follows another in a chain when its input is what the nonlinearity makes of the other's result, on the
     example: reshapes and pooling between two layers end a chain.
     """
-    modes = Modes(model)
-    model.eval()
-    try:
+    with evaluating(model):
         found, every = links(model, example), list(sites(model, example))
         seen = _seen(model, example)
-    finally:
-        modes.restore()
     by_first = {link.first: link for link in found}
     ends: list[tuple[str, str]] = []
     starts = {link.first for link in found}
@@ -152,6 +148,8 @@ def _between(
         if site.kind != "module" and (not site.calls or site.calls[0].slot is None):
             return None, f"{site.name} cannot be exchanged where it is written; make it a module"
     y, x = seen[link.first][1], seen[link.second][0]
+    if y.device != x.device:
+        return None, f"{link.second} lies on another device"
     with torch.no_grad():
         if link.norm:
             norm = model.get_submodule(link.norm)

@@ -15,7 +15,7 @@ from ogive.surgery.depth.merge import PADDINGS, affine_in, describe
 from ogive.surgery.depth.plan import Option, Plan, choose
 from ogive.surgery.depth.tables import Shortened, options_of
 from ogive.surgery.effect import Score, batches_of, conduct, examples_in, outputs, timed
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sites import Site
 
@@ -73,13 +73,11 @@ def compress_depth(
     """
     _check(budget, longest, padding, importance, rounds, score)
     batches = batches_of(data)
-    modes = Modes(model)
-    model.eval()
-    chains, every, ends = chains_of(model, batches[0])
-    if all(len(c) < 2 for c in chains):
-        why = "; ".join(f"{p}: {w}" for p, w in ends[:4]) or "it has no Linear and no convolution module"
-        raise OgiveError(f"compress_depth: no two layers follow one another ({why})")
-    try:
+    with evaluating(model):
+        chains, every, ends = chains_of(model, batches[0])
+        if all(len(c) < 2 for c in chains):
+            why = "; ".join(f"{p}: {w}" for p, w in ends[:4]) or "it has no Linear and no convolution module"
+            raise OgiveError(f"compress_depth: no two layers follow one another ({why})")
         worth = _worth(model, batches, importance, score)
         options, left = _tables(model, chains, every, worth, longest, padding == "exact", remove, rounds)
         n = sum(map(len, chains))
@@ -101,8 +99,6 @@ def compress_depth(
                 undo_folded()
             figures.append(replace(apart, name="time, norms folded before"))
             undo = place(model, segments, every, removed)
-    finally:
-        modes.restore()
     notes = [f"Budget {budget:g} of {base:.4g} ms by the tables; the plan takes {plan.time:.4g} ms."]
     if not plan.met:
         notes.append("The budget cannot be met: this is the fastest plan of the tables, "

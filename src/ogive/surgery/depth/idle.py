@@ -14,8 +14,7 @@ from ogive.layers.act import Act
 from ogive.surgery.depth.chains import Position, chains_of
 from ogive.surgery.depth.idle_layers import Idle, fold_all
 from ogive.surgery.edits import Edits
-from ogive.surgery.effect import Score, batches_of, called, conduct, examples_in
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import Score, batches_of, conduct, examples_in, run
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.rewire import rewire
 
@@ -79,7 +78,7 @@ def channel_idle(
         assert site is not None and second.affine is not None
         own = model.get_submodule(site.module.partition("#")[0]) if site.kind == "module" else Act(site.activation)
         slope, offset, error, power = _lines(sums[site.name], fit)
-        after = second.affine.weight.square().sum(0)
+        after = second.affine.weight.square().sum(0).cpu()
         count = max(round(theta * error.numel()), 1)
         chosen = (error * after).argsort()[:count]
         idle = torch.zeros(error.numel(), dtype=torch.bool)
@@ -88,8 +87,7 @@ def channel_idle(
         with torch.no_grad():
             new.slope.copy_(slope[idle])
             new.offset.copy_(offset[idle])
-        like = next(model.get_submodule(first.path).parameters())
-        instead[site.name] = new.to(like.device)
+        instead[site.name] = new
         off = float((error[idle].sum() / power.sum().clamp_min(1e-300)).sqrt())
         changes.append(Change(site.name, site.label, f"{count} of {error.numel()} idle", off))
 
@@ -193,14 +191,8 @@ def _channel_sums(
         parts = torch.stack([torch.ones_like(f), wide, f, wide * wide, f * f, wide * f]).sum(1)
         sums[name] = sums[name] + parts if name in sums else parts
 
-    modes = Modes(model)
-    model.eval()
-    try:
-        with rewire(model, [s for s in every if s.name in acts], {}, see):
-            for batch in batches:
-                called(model, batch)
-    finally:
-        modes.restore()
+    with rewire(model, [s for s in every if s.name in acts], {}, see):
+        run(model, batches)
     return sums
 
 

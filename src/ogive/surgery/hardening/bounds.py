@@ -13,8 +13,7 @@ from ogive.activation import Activation
 from ogive.derive.shape import shape
 from ogive.errors import InputError, OgiveError
 from ogive.layers.act import Act
-from ogive.surgery.effect import called
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import run
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
 
@@ -112,14 +111,8 @@ def observed(model: nn.Module, found: Sequence[Site], batches: Sequence[Any]) ->
     lie in space after the first dimension (they come from a convolution). Raises OgiveError for values that are not
     finite and sites that the data never reaches."""
     watch = {s.name: Observed(function_at(model, s), _from_convolution(model, s)) for s in found}
-    modes = Modes(model)
-    model.eval()
-    try:
-        with rewire(model, list(found), watch):
-            for batch in batches:
-                called(model, batch)
-    finally:
-        modes.restore()
+    with rewire(model, list(found), watch):
+        run(model, batches)
     result = {}
     for name, seen in watch.items():
         if seen.low is None or seen.high is None:

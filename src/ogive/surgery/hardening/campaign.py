@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from ogive.errors import InputError, ParameterError
 from ogive.statistics.inference import t_interval
-from ogive.surgery.effect import batches_of, called, rows_of
+from ogive.surgery.effect import batches_of, outputs
 from ogive.surgery.hardening.faults import flip_bits
-from ogive.surgery.modes import Modes
 from ogive.surgery.sites import table
 
 
@@ -141,12 +140,7 @@ def rates_of(rates: Sequence[float] | str) -> tuple[float, ...]:
 
 def answers(model: nn.Module, batches: Sequence[Any]) -> Tensor:
     """The class of each example in evaluation mode; -1 where a score is NaN."""
-    modes = Modes(model)
-    model.eval()
-    try:
-        rows = torch.cat([rows_of(called(model, b)) for b in batches])
-    finally:
-        modes.restore()
+    rows = outputs(model, batches)
     return torch.where(rows.isnan().any(1), -1, rows.argmax(1))
 
 

@@ -16,6 +16,7 @@ from ogive.surgery.hardening.campaign import Resilience, answers, labels_of, rat
 from ogive.surgery.hardening.interval_search import tuned
 from ogive.surgery.hardening.outputs import ends_on, hold, unbounded
 from ogive.surgery.hardening.train_bounds import at_once, layer_by_layer
+from ogive.surgery.modes import evaluating
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site, sites
@@ -120,7 +121,8 @@ def harden(
         raise OgiveError(f"harden: no site to put bounds on ({why})")
     own = answers(model, batches)
     right = own if labels is None else labels_of(labels, own)
-    rows = [rows_of(called(model, b)) for b in batches]
+    with evaluating(model):
+        rows = [rows_of(called(model, b)) for b in batches]
     campaign: dict[str, Any] = {"rates": found_rates, "repeats": repeats, "what": what, "dtype": dtype, "seed": seed}
     unprotected = resilience(model, batches, right, **campaign)
     placed = _placed(model, chosen, batches, plan)

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import OgiveError
-from ogive.surgery.effect import called
+from ogive.surgery.effect import run
 from ogive.surgery.follow import follow
 from ogive.surgery.graph import Node
-from ogive.surgery.modes import Modes
 
 
 class Held:
@@ -66,13 +65,9 @@ def ends_on(model: nn.Module, paths: Sequence[str], batches: Sequence[Any]) -> d
     """A bound for each of these modules, at the values of the data. Raises OgiveError where they are not finite."""
     seen = {path: _Seen() for path in paths}
     hooks = [model.get_submodule(path).register_forward_hook(see) for path, see in seen.items()]
-    modes = Modes(model)
-    model.eval()
     try:
-        for batch in batches:
-            called(model, batch)
+        run(model, batches)
     finally:
-        modes.restore()
         for hook in hooks:
             hook.remove()
     for path, see in seen.items():

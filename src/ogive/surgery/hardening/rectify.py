@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import InputError, OgiveError, ParameterError, closest
-from ogive.surgery.effect import Score, batches_of, called, conduct, outputs
+from ogive.surgery.effect import Score, batches_of, conduct, outputs, run
 from ogive.surgery.hardening.bounds import function_at
 from ogive.surgery.hardening.campaign import answers, labels_of
 from ogive.surgery.hardening.detection import auroc, energy, fpr_at_tpr
@@ -162,7 +162,7 @@ def _last_linear(model: nn.Module, example: Any) -> str:
     hooks = [m.register_forward_pre_hook(lambda _, __, n=name: order.append(n))
              for name, m in model.named_modules() if isinstance(m, nn.Linear)]  # fmt: skip
     try:
-        called(model, example)
+        run(model, [example])
     finally:
         for hook in hooks:
             hook.remove()

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from ogive.derive.moments import moments
 from ogive.errors import InputError, OgiveError, ParameterError, closest
 from ogive.surgery.edits import Edits
-from ogive.surgery.effect import Score, batches_of, called, moved, outputs, scored
+from ogive.surgery.effect import Score, batches_of, moved, outputs, run, scored
 from ogive.surgery.fold_norms import Normal, known_normal, normal_of
 from ogive.surgery.integer.compared import timed_copies
 from ogive.surgery.integer.rounding import rounded
-from ogive.surgery.modes import Modes
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.wiring import (
     Layer,
@@ -131,6 +130,7 @@ def _change(name: str, old: Tensor, layer: Layer, shift: Tensor | None, bits: in
 
 def _shift(layer: Layer, old: Tensor, mean: Tensor) -> Tensor:
     """``(W' - W) E[x]``: by output channel. ``mean`` is by input channel."""
+    mean = mean.to(layer.weight.device)
     now = by_input(layer, mean.numel())
     keep = layer.weight.detach().clone()
     with torch.no_grad():
@@ -189,13 +189,9 @@ def _mean_of(link: Link, known: Normal) -> Tensor:
 def _watched(model: nn.Module, batches: list[Any], see: Any, names: dict[str, Layer]) -> None:
     handles = [layer.register_forward_hook(lambda _, args, out, name=name: see(name, args[0], out))
                for name, layer in names.items()]  # fmt: skip
-    modes = Modes(model)
-    model.eval()
     try:
-        for batch in batches:
-            called(model, batch)
+        run(model, batches)
     finally:
-        modes.restore()
         for handle in handles:
             handle.remove()
 

@@ -216,7 +216,7 @@ def _even_out(model: nn.Module, pairs: list[Link], edits: Edits) -> list[Change]
         furthest = 0.0
         for link in pairs:
             one, two = layers[link.first], layers[link.second]
-            r1, r2 = outward(one), inward(two, channels_of(one))
+            r1, r2 = outward(one), inward(two, channels_of(one)).to(one.weight.device)
             s = torch.where((r1 > 0) & (r2 > 0), (r1 / r2).sqrt(), torch.ones_like(r1))  # = sqrt(r1 r2)/r2
             furthest = max(furthest, float(s.log().abs().max()))
             _scale(one, two, s, edits)

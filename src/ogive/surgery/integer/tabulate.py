@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from ogive.errors import InputError, ParameterError
 from ogive.lookup import get
-from ogive.surgery.effect import Score, batches_of, called, conduct, examples_in
+from ogive.surgery.effect import Score, batches_of, conduct, examples_in, run
 from ogive.surgery.integer.grid import chosen, grid
 from ogive.surgery.integer.table import TableAct, span
-from ogive.surgery.modes import Modes
 from ogive.surgery.refit import FITS, fitted
 from ogive.surgery.replace import Rules, wanted_by
 from ogive.surgery.report import Change, Figure, Report
@@ -143,12 +142,6 @@ def extremes(model: nn.Module, found: list[Site], batches: list[Any]) -> dict[st
         known = ends.get(name, (low, high))
         ends[name] = min(known[0], low), max(known[1], high)
 
-    modes = Modes(model)
-    model.eval()
-    try:
-        with rewire(model, found, {}, see):
-            for batch in batches:
-                called(model, batch)
-    finally:
-        modes.restore()
+    with rewire(model, found, {}, see):
+        run(model, batches)
     return ends

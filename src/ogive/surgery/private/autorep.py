@@ -93,11 +93,7 @@ def autorep(
     scored_before = {k: f(model) for k, f in scores.items()}
     groups_before = None if groups is None or labels is None else by_group(model, x, labels, groups)
     held = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    like = next(model.parameters())
-    made = {
-        s.name: Masked(s.activation, s.shape, per=per, replace=replace, degree=degree, band=band).to(like.device)
-        for s in wanted
-    }
+    made = {s.name: Masked(s.activation, s.shape, per=per, replace=replace, degree=degree, band=band) for s in wanted}
     instead: dict[str, nn.Module] = dict(made)
     modes = Modes(model)
     wiring = rewire(model, found, instead)
@@ -110,7 +106,7 @@ def autorep(
         modes.restore()
 
     try:
-        train(model, list(made.values()), x, labels, before.to(like.device), groups, loss, plan, seed)
+        train(model, list(made.values()), x, labels, before, groups, loss, plan, seed)
         modes.restore()
         figures = [Figure("activations kept", 1.0, kept_of(list(made.values())))]
         figures += moved(before, outputs(model, [x]))

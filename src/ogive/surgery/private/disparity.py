@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import InputError, OgiveError, ParameterError
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.sites import table
 
 
@@ -67,9 +67,7 @@ def by_group(model: nn.Module, x: Tensor, labels: Tensor, groups: Tensor) -> Gro
     """
     if not len(x) == len(labels) == len(groups):
         raise InputError(f"{len(x)} examples, {len(labels)} labels and {len(groups)} groups; one of each an example")
-    modes = Modes(model)
-    model.eval()
-    try:
+    with evaluating(model):
         given = x.detach().clone().requires_grad_(True)
         with torch.enable_grad():
             logits = model(given)
@@ -78,8 +76,6 @@ def by_group(model: nn.Module, x: Tensor, labels: Tensor, groups: Tensor) -> Gro
             (slope,) = torch.autograd.grad(margin.sum(), given, retain_graph=True)
             loss = nn.functional.cross_entropy(logits, labels, reduction="sum")
             (steep,) = torch.autograd.grad(loss, given)
-    finally:
-        modes.restore()
     right = logits.argmax(1) == labels
     distance = margin.detach() / slope.flatten(1).norm(dim=1).clamp_min(1e-12)
     gradient = steep.flatten(1).norm(dim=1)

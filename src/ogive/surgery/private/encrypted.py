@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ogive.errors import InputError, OgiveError, ParameterError
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.private.circuit import circuit
 from ogive.surgery.private.steps import Circuit, Step
 from ogive.surgery.sites import table
@@ -157,14 +157,9 @@ class Encrypted:
 
     def agreement(self, x: Tensor) -> Agreement:
         """The outputs under encryption against those of the model in plain numbers, for a batch of examples."""
-        modes = Modes(self.model)
-        self.model.eval()
-        try:
-            with torch.no_grad():
-                like = next((p for p in self.model.parameters()), x)
-                plain = self.model(x.to(like.dtype)).double().reshape(len(x), -1).numpy()
-        finally:
-            modes.restore()
+        with evaluating(self.model), torch.no_grad():
+            like = next((p for p in self.model.parameters()), x)
+            plain = self.model(x.to(like.dtype)).double().reshape(len(x), -1).cpu().numpy()
         began = time.perf_counter()
         found = self(x).numpy()
         seconds = (time.perf_counter() - began) / len(x)

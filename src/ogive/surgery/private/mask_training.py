@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogive.errors import InputError, OgiveError
+from ogive.surgery.modes import training
 from ogive.surgery.private.disparity import GroupWeights
 from ogive.surgery.private.masks import Masked
 
@@ -62,32 +63,32 @@ def train(
         by_group_weights = GroupWeights(int(groups.max()) + 1, plan.group_rate)
     half, price = plan.steps // 2, 0.1
     order = torch.empty(0, dtype=torch.long)
-    model.train()
-    for step in range(plan.steps):
-        if learned and step == half:
-            _settle(modules, plan.budget)
-        if len(order) < min(plan.batch, len(x)):
-            order = torch.randperm(len(x), generator=rng)
-        at, order = order[: plan.batch], order[plan.batch :]
-        made = model(x[at])
-        losses = _losses(made, None if labels is None else labels[at], before[at], loss, plan.distil)
-        here = losses.mean() if by_group_weights is None or groups is None else by_group_weights(losses, groups[at])
-        if learned and step < half:
-            allowed = 1.0 - (1.0 - plan.budget) * min((step + 1) / (0.8 * half), 1.0)
-            share = torch.stack([m.share() * (m.mask.numel() * m.weight / total) for m in modules]).sum()
-            over = float(share.detach()) > allowed
-            price = min(price * _RISE, 1e4) if over else max(price / _RISE, 1e-3)
-            here = here + price * share * over
-        if not bool(torch.isfinite(here.detach())):
-            raise OgiveError(f"autorep: the loss is {float(here.detach()):g} at step {step}; the model was put back. "
-                             "Give a smaller lr or a lower degree")  # fmt: skip
-        optimiser.zero_grad()
-        here.backward()
-        nn.utils.clip_grad_norm_(weights, 5.0)
-        optimiser.step()
-        if step % _REFIT == _REFIT - 1:
-            for m in modules:
-                m.refresh()
+    with training(model):
+        for step in range(plan.steps):
+            if learned and step == half:
+                _settle(modules, plan.budget)
+            if len(order) < min(plan.batch, len(x)):
+                order = torch.randperm(len(x), generator=rng)
+            at, order = order[: plan.batch], order[plan.batch :]
+            made = model(x[at])
+            losses = _losses(made, None if labels is None else labels[at], before[at], loss, plan.distil)
+            here = losses.mean() if by_group_weights is None or groups is None else by_group_weights(losses, groups[at])
+            if learned and step < half:
+                allowed = 1.0 - (1.0 - plan.budget) * min((step + 1) / (0.8 * half), 1.0)
+                share = torch.stack([m.share() * (m.mask.numel() * m.weight / total) for m in modules]).sum()
+                over = float(share.detach()) > allowed
+                price = min(price * _RISE, 1e4) if over else max(price / _RISE, 1e-3)
+                here = here + price * share * over
+            if not bool(torch.isfinite(here.detach())):
+                raise OgiveError(f"autorep: the loss is {float(here.detach()):g} at step {step}; the model was put "
+                                 "back. Give a smaller lr or a lower degree")  # fmt: skip
+            optimiser.zero_grad()
+            here.backward()
+            nn.utils.clip_grad_norm_(weights, 5.0)
+            optimiser.step()
+            if step % _REFIT == _REFIT - 1:
+                for m in modules:
+                    m.refresh()
     for m in modules:
         m.refresh()
 

@@ -140,7 +140,6 @@ def _fits(
     train: bool,
 ) -> dict[str, tuple[PolynomialAct, Polynomial]]:
     made: dict[str, tuple[PolynomialAct, Polynomial]] = {}
-    like = next((p for p in model.parameters() if p.is_floating_point()), torch.zeros(()))
     quantile, margin = options["quantile"], options["margin"]
 
     def polynomial(site: Site, given: _Given) -> tuple[PolynomialAct, Polynomial]:
@@ -151,7 +150,7 @@ def _fits(
             best = fitted(site.activation, given.sample(), options["degree"], how=options["how"], low=low, high=high)
         except (OgiveError, ParameterError) as error:
             raise type(error)(f"polynomialise, {site.name}: {error}") from None
-        return PolynomialAct(best, train).to(like.device), best
+        return PolynomialAct(best, train), best
 
     if not in_turn:
         every = _given(model, wanted, {}, [s.name for s in wanted], data, seed)

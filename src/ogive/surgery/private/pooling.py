@@ -10,8 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from ogive.errors import OgiveError, ParameterError, closest
 from ogive.surgery.edits import Edits
-from ogive.surgery.effect import called
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import run
 
 POOLS = ("refuse", "average", "keep")
 
@@ -48,14 +47,9 @@ def averaged(model: nn.Module, batch: Any, pool: str) -> tuple[list[tuple[str, s
     there = {n: m for n, m in model.named_modules() if type(m) in kinds}
     if pool == "keep":
         return [], _nothing
-    modes = Modes(model)
     calls = _Calls()
-    model.eval()
-    try:
-        with calls:
-            called(model, batch)
-    finally:
-        modes.restore()
+    with calls:
+        run(model, [batch])
     if pool == "refuse" and (there or calls.found):
         where = next(iter(there), "a call in the model's code")
         raise OgiveError(f"polynomialise: {where} is max pooling, which is no polynomial (a maximum of two numbers is "
@@ -68,19 +62,15 @@ def averaged(model: nn.Module, batch: Any, pool: str) -> tuple[list[tuple[str, s
             edits.exchange(model, module, new)
             changed.append((name, type(module).__name__))
         if there:
-            rest = _Calls()
-            model.eval()
-            with rest:
-                called(model, batch)
-            calls = rest
+            calls = _Calls()
+            with calls:
+                run(model, [batch])
         if calls.found:
             raise OgiveError(f"polynomialise: {calls.found} calls of max pooling stand in the model's code, where "
                              "nothing can be exchanged; write them as modules, or pool='keep'")  # fmt: skip
     except BaseException:
         edits.undo()
         raise
-    finally:
-        modes.restore()
     return changed, edits.undo
 
 

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from ogive.activation import define
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.layers.act import Act, learn
-from ogive.surgery.effect import batches_of, called
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import batches_of, run
 from ogive.surgery.private.polynomials import Polynomial, depth_of
 from ogive.surgery.sites import table
 
@@ -153,15 +152,11 @@ def escapes(model: nn.Module, data: Any = None) -> Escapes:
     order: list[str] = []
     if data is not None:
         hooks = [m.register_forward_hook(_Order(order, n)) for n, m in found.items()]
-        modes = Modes(model)
         for m in found.values():
             m.reset()
-        model.eval()
         try:
-            for batch in batches_of(data):
-                called(model, batch)
+            run(model, batches_of(data))
         finally:
-            modes.restore()
             for hook in hooks:
                 hook.remove()
     names = [*dict.fromkeys(order), *(n for n in found if n not in order)]

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import OgiveError, ParameterError
-from ogive.surgery.effect import called
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import run
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
 from ogive.surgery.sparsity.blocks import Blocks
@@ -53,7 +52,7 @@ def site_inputs(model: nn.Module, found: list[Site], batches: list[Any], seed: i
     """Up to 131,072 inputs of each site, in one dimension."""
     kept = Draw(len(batches), VALUES, seed, rows=False)
     with rewire(model, found, {}, kept.add):
-        _run(model, batches)
+        run(model, batches)
     return kept.joined([s.name for s in found])
 
 
@@ -63,7 +62,7 @@ def linear_inputs(model: nn.Module, paths: list[str], batches: list[Any], seed: 
     with ExitStack() as stack:
         for path in paths:
             stack.callback(model.get_submodule(path).register_forward_pre_hook(_Keep(path, kept.add)).remove)
-        _run(model, batches)
+        run(model, batches)
     return kept.joined(paths)
 
 
@@ -75,16 +74,6 @@ class _Keep:
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         self.add(self.path, args[0])
-
-
-def _run(model: nn.Module, batches: list[Any]) -> None:
-    modes = Modes(model)
-    model.eval()
-    try:
-        for batch in batches:
-            called(model, batch)
-    finally:
-        modes.restore()
 
 
 def quantile(values: Tensor, share: float) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ogive.errors import OgiveError
 from ogive.surgery.effect import Score, called, rows_of, scored, timed
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sparsity.blocks import Blocks
 from ogive.surgery.sparsity.perplexity import Perplexity, summary, token_losses
@@ -37,21 +37,16 @@ class Seen:
 def look(model: nn.Module, batches: list[Any], blocks: Blocks) -> Seen:
     """Run all batches once in evaluation mode."""
     seen = Seen()
-    modes = Modes(model)
-    model.eval()
-    try:
-        with ZeroCount(model, blocks) as count:
-            for batch in batches:
-                output = called(model, batch)
-                lost = token_losses(output, batch)
-                if isinstance(lost, str):
-                    seen.losses = None
-                elif seen.losses is not None:
-                    seen.losses.append(lost)
-                seen.rows.append(rows_of(output))
-                del output
-    finally:
-        modes.restore()
+    with evaluating(model), ZeroCount(model, blocks) as count:
+        for batch in batches:
+            output = called(model, batch)
+            lost = token_losses(output, batch)
+            if isinstance(lost, str):
+                seen.losses = None
+            elif seen.losses is not None:
+                seen.losses.append(lost)
+            seen.rows.append(rows_of(output))
+            del output
     if count.sums:
         seen.sparsity = count.result()
     return seen

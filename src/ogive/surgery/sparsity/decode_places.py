@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ogive.errors import OgiveError
 from ogive.surgery.effect import called, outputs
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.sparsity.blocks import FeedForward
 from ogive.surgery.sparsity.decode_modules import SparseFFN, SparseGLU, SparseLinear
 from ogive.surgery.sparsity.decode_rows import MOST
@@ -183,17 +183,13 @@ def _whole(modules: Mapping[str, nn.Module], block: FeedForward, seen: Seen, sha
     if any(type(module.get_submodule(p)) is not nn.Linear for p in paths):
         return f"{block.name} has layers with thresholds of their own"
     kind: Any = SparseGLU if block.gate else SparseFFN
-    with torch.no_grad():
-        modes = Modes(module)
-        module.eval()
-        try:
+    try:
+        with torch.no_grad(), evaluating(module):
             want = called(module, inputs)
             new: nn.Module = kind(module, *paths, block.site.activation)
             got = new.eval()(inputs)
-        except (OgiveError, RuntimeError, ValueError, TypeError) as problem:
-            return f"{block.name} does not run by itself ({str(problem)[:60]})"
-        finally:
-            modes.restore()
+    except (OgiveError, RuntimeError, ValueError, TypeError) as problem:
+        return f"{block.name} does not run by itself ({str(problem)[:60]})"
     if not isinstance(want, Tensor) or want.shape != got.shape:
         return f"{block.name} computes more than the block"
     error = _apart(want, got)

@@ -15,7 +15,7 @@ from ogive.errors import InputError
 from ogive.statistics.inference import t_interval
 from ogive.surgery.effect import batches_of, called
 from ogive.surgery.follow import arguments
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating
 from ogive.surgery.provenance import tensors_in
 
 
@@ -59,17 +59,13 @@ def perplexity(model: nn.Module, data: Any) -> Perplexity:
     >>> perplexity(Even(), torch.randint(16, (3, 9)))
     Perplexity(16 [16, 16], 4 bits a token, 24 tokens)
     """
-    modes = Modes(model)
-    model.eval()
-    try:
+    with evaluating(model):
         parts = []
         for batch in batches_of(data):
             found = token_losses(called(model, batch), batch)
             if isinstance(found, str):
                 raise InputError(f"perplexity: {found}")
             parts.append(found)
-    finally:
-        modes.restore()
     return summary(parts)
 
 
@@ -92,7 +88,8 @@ def token_losses(output: Any, batch: Any) -> tuple[Tensor, Tensor] | str:
         return f"logits of ids {tuple(ids.shape)} have shape (windows, length, vocabulary); got {got}"
     rows = logits[:, :-1].reshape(-1, logits.shape[2])  # five times faster than across a dimension
     rows = rows if rows.dtype == torch.float64 else rows.float()
-    lost = functional.cross_entropy(rows, ids[:, 1:].reshape(-1).long(), reduction="none").view(ids.shape[0], -1)
+    wanted = ids[:, 1:].reshape(-1).long().to(rows.device)
+    lost = functional.cross_entropy(rows, wanted, reduction="none").view(ids.shape[0], -1)
     mask = kwargs.get("attention_mask")
     counts = torch.ones_like(lost) if mask is None or mask.dim() != 2 else mask[:, 1:].to(lost)
     return lost.double().cpu(), counts.double().cpu()

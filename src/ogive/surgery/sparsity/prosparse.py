@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import OgiveError, ParameterError
-from ogive.surgery.effect import batches_of, rows_of
+from ogive.surgery.effect import batches_of, called, rows_of
 from ogive.surgery.follow import arguments
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating, training
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sparsity.blocks import Blocks, FeedForward, feed_forwards
 from ogive.surgery.sparsity.calibrate import share_in
@@ -159,7 +159,6 @@ def prosparse(
     batches = batches_of(data)
     blocks = feed_forwards(model, batches[0])
     state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    modes = Modes(model)
     closing: list[Callable[[], None]] = []
 
     def back() -> None:
@@ -169,14 +168,14 @@ def prosparse(
             own = model.state_dict()
             for key, value in state.items():
                 own[key].copy_(value)
-        modes.restore()
 
     teacher = None if loss is not None else _outputs(model, batches)
     trained: dict[str, Tensor] = {}
+    smooth = not all(is_rectifier(b.site.activation) for b in blocks)
     changes: list[Change] = []
     left: list[tuple[str, str]] = []
     try:
-        if not all(is_rectifier(b.site.activation) for b in blocks):
+        if smooth:
             first = relufy(model, batches, time=False)
             changes, left = list(first.changes), list(first.left)
             closing.append(first.undo)
@@ -190,7 +189,7 @@ def prosparse(
 
     def put() -> Callable[[], None]:
         try:
-            if changes:
+            if smooth:
                 closing.append(relufy(model, batches, time=False).undo)
             with torch.no_grad():
                 own = model.state_dict()
@@ -216,9 +215,8 @@ def _outputs(model: nn.Module, batches: list[Any]) -> list[Tensor] | None:
     """Outputs to stay near to, where no loss is given and the data holds no next tokens."""
     found = []
     for batch in batches:
-        args, kwargs = arguments(batch)
-        with torch.no_grad():
-            output = model(*args, **kwargs)
+        with evaluating(model):
+            output = called(model, batch)
         if not isinstance(token_losses(output, batch), str):
             return None
         found.append(rows_of(output))
@@ -239,8 +237,7 @@ def _train(
     """The mean of |units| at the first and at the last step."""
     adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
     sizes: list[float] = []
-    model.train()
-    with torch.random.fork_rng(), torch.enable_grad(), UnitsNorm(model, blocks) as norm:
+    with training(model), torch.random.fork_rng(), torch.enable_grad(), UnitsNorm(model, blocks) as norm:
         torch.manual_seed(seed)
         for step in range(steps):
             which = step % len(batches)

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import OgiveError
-from ogive.surgery.effect import batches_of, called
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import batches_of, run
 from ogive.surgery.sites import table
 from ogive.surgery.sparsity.blocks import FeedForward, feed_forwards
 from ogive.surgery.sparsity.linear import ThresholdedLinear
@@ -158,14 +157,8 @@ def sparsity(model: nn.Module, data: Any) -> Sparsity:
     """
     batches = batches_of(data)
     blocks = feed_forwards(model, batches[0])
-    modes = Modes(model)
-    model.eval()
-    try:
-        with ZeroCount(model, blocks) as count:
-            for batch in batches:
-                called(model, batch)
-    finally:
-        modes.restore()
+    with ZeroCount(model, blocks) as count:
+        run(model, batches)
     return count.result()
 
 

@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ogive.errors import OgiveError
-from ogive.surgery.effect import batches_of, called
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import batches_of, run
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site, sites, table
 
@@ -102,12 +101,6 @@ def silent_units(model: nn.Module, chosen: list[Site], batches: list[Any]) -> tu
         counts[name] = counts[name] + zero if name in counts else zero
         seen[name] = seen.get(name, 0) + x.shape[0]
 
-    modes = Modes(model)
-    model.eval()
-    try:
-        with rewire(model, chosen, {}, see):
-            for batch in batches:
-                called(model, batch)
-    finally:
-        modes.restore()
+    with rewire(model, chosen, {}, see):
+        run(model, batches)
     return {n: c / seen[n] for n, c in counts.items()}, max(seen.values(), default=0)

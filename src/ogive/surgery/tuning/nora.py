@@ -78,7 +78,6 @@ def nora(
         raise OgiveError(f"nora: no activation to change ({why})")
     inputs = samples(model, chosen, batches, seed)
     draw = torch.Generator().manual_seed(seed)
-    like = next(model.parameters())
     instead: dict[str, nn.Module] = {}
     changes = []
     for site in chosen:
@@ -89,7 +88,7 @@ def nora(
         parts = gcd(groups, channels)
         own = None if fit.error <= tolerance else Act(site.activation)
         new = GroupRational(fit, channels, parts, rank, dim, float(x.square().mean().sqrt()), own, draw)
-        instead[site.name] = new.to(like.device)
+        instead[site.name] = new
         label = f"{'' if own is None else 'own + '}rational, {parts} groups"
         changes.append(Change(site.name, site.label, label, fit.error))
     told = with_runs(found, chosen)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.surgery.edits import Edits
 from ogive.surgery.effect import batches_of
-from ogive.surgery.modes import Modes
+from ogive.surgery.modes import evaluating, training
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
 from ogive.surgery.wiring import layers_of
@@ -93,10 +93,9 @@ def train(
     draw = torch.Generator().manual_seed(seed)
     adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(steps, 1))
-    modes, losses = Modes(model), []
-    model.train()
+    losses = []
     try:
-        with torch.random.fork_rng(), torch.enable_grad():
+        with training(model), torch.random.fork_rng(), torch.enable_grad():
             torch.manual_seed(seed)
             for step in range(steps):
                 at = torch.randint(len(x), (min(batch, len(x)),), generator=draw)
@@ -111,7 +110,6 @@ def train(
                 cut(model, masks)
                 losses.append(float(loss.detach()))
     finally:
-        modes.restore()
         for p in model.parameters():
             p.grad = None
     last = losses[-max(len(losses) // 10, 1) :]
@@ -120,13 +118,8 @@ def train(
 
 def judged(model: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Loss and share right (for classes; else the loss again, negative) in evaluation mode."""
-    modes = Modes(model)
-    model.eval()
-    try:
-        with torch.no_grad():
-            output = model(x)
-    finally:
-        modes.restore()
+    with evaluating(model), torch.no_grad():
+        output = model(x)
     loss = float(loss_of(output, y))
     return loss, -loss if y.is_floating_point() else float((output.argmax(1) == y).double().mean())
 

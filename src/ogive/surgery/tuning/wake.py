@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import ParameterError
-from ogive.surgery.effect import Score, called, conduct
-from ogive.surgery.modes import Modes
+from ogive.surgery.effect import Score, conduct, run
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sites import Site
 from ogive.surgery.tuning.dead import dead_rate, silent_units, unit_sites
@@ -160,12 +159,9 @@ def _means(net: nn.Module, x: Tensor) -> dict[str, Tensor]:
             found[path] = moved.reshape(-1, moved.shape[-1]).mean(0)
 
         hooks.append(layer.register_forward_pre_hook(look))
-    modes = Modes(net)
-    net.eval()
     try:
-        called(net, x)
+        run(net, [x])
     finally:
-        modes.restore()
         for hook in hooks:
             hook.remove()
     return found
