@@ -190,6 +190,10 @@ def groups(args):
         common, rare = np.array(results).mean(0)
         gap = [c - r for c, r in results]
         print(f"{b:>6.0%}  {'yes' if rate else 'no':>7}  {common:.4f}  {rare:.4f}  {interval(gap)}")
+        if rate:
+            now, then = np.array(results), np.array(found[b, 0.0])
+            less, cost = (now[:, 0] - now[:, 1]) - (then[:, 0] - then[:, 1]), now.mean(1) - then.mean(1)
+            print(f"{'':>8}with less without: gap {interval(less)}, mean of the two {interval(cost)}")
 
 
 def circa(args):
@@ -209,7 +213,7 @@ def circa(args):
 
 
 class Characters(nn.Module):
-    """Two layers of causal attention, 32 wide; attention weights by ``weigh``."""
+    """Two layers of causal attention, 48 wide; attention weights by ``weigh``."""
 
     def __init__(self, weigh, size=128, width=48, length=48):
         super().__init__()

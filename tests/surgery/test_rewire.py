@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
+import itertools
 import warnings
+import weakref
 
 import pytest
 import torch
@@ -146,3 +149,48 @@ def test_what_cannot_be_exchanged_says_why_and_nothing_changes():
     inside = list(ogive.sites(compiled, X))
     with pytest.raises(OgiveError, match="compile"):
         rewire(compiled, inside, {inside[0].name: ogive.Act("elu")})
+
+
+class Mixed(nn.Module):
+    """Calls of three functions in one forward, one of them twice, and a module."""
+
+    def __init__(self):
+        super().__init__()
+        self.up, self.down, self.act = nn.Linear(16, 32), nn.Linear(32, 16), nn.Softplus()
+
+    def forward(self, x, gelu=F.gelu, tanh=torch.tanh, sigmoid=torch.sigmoid, softplus=None):
+        h = gelu(self.up(x))
+        return (softplus or self.act)(tanh(self.down(h) * sigmoid(x)) + gelu(x))
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(5))))
+def test_changes_of_changes_hold_and_are_taken_back_in_any_order(order):
+    torch.manual_seed(0)
+    net = nn.Sequential(Mixed()).eval()
+    code, before = net[0], net(X)
+    golu, mish, elu, relu = (ogive.get(n) for n in ("golu", "mish", "elu", "relu"))
+    steps = [({"gelu": "golu"}, {"gelu": golu}), ({"tanh": "elu", "softplus": "golu"}, {"tanh": elu, "softplus": golu}),
+             ({"golu": "mish"}, {"gelu": mish, "softplus": mish}), ({"sigmoid": "relu"}, {"sigmoid": relu}),
+             ({"mish": "elu"}, {"gelu": elu, "softplus": elu})]  # fmt: skip
+    reports, now = [], {}
+    with torch.no_grad():
+        for rules, means in steps:
+            reports.append(ogive.swap(net, rules, X, time=False))
+            now |= means
+            torch.testing.assert_close(net(X), code.__class__.forward(code, X, **now), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(copy.deepcopy(net)(X), net(X))
+    for i in order:
+        reports[i].undo()
+    assert torch.equal(net(X), before)
+    assert [type(m).__name__ for m in net.modules()] == ["Sequential", "Mixed", "Linear", "Linear", "Softplus"]
+    assert "forward" not in vars(code)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_what_was_exchanged_does_not_keep_a_model_alive():
+    net = nn.Sequential(nn.Linear(16, 16), nn.GELU())
+    ogive.swap(net, "golu", X, time=False)
+    gone = weakref.ref(net)
+    del net
+    gc.collect()
+    assert gone() is None

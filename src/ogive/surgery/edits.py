@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -60,10 +62,26 @@ class Edits:
 
 
 class PutBack:
-    """Puts a child back where it hung."""
+    """Puts a child back where it hung.
+
+    Of several exchanges at one place each may be taken back before the others: the one after it then puts back what
+    this one would have. Where nothing hangs any more, the place itself has been taken away meanwhile.
+    """
+
+    _places: ClassVar[WeakKeyDictionary[nn.Module, dict[str, list[ref[PutBack]]]]] = WeakKeyDictionary()  # in order
 
     def __init__(self, parent: nn.Module, name: str, child: nn.Module) -> None:
         self.parent, self.name, self.child = parent, name, child
+        self._places.setdefault(parent, {}).setdefault(name, []).append(ref(self))
 
     def __call__(self) -> None:
-        self.parent._modules[self.name] = self.child
+        there = self._places.get(self.parent, {}).get(self.name, [])
+        there[:] = [r for r in there if r() is not None]
+        place = next((i for i, r in enumerate(there) if r() is self), None)
+        after = there[place + 1]() if place is not None and place + 1 < len(there) else None
+        if after is not None:
+            after.child = self.child
+        elif self.name in self.parent._modules:
+            self.parent._modules[self.name] = self.child
+        if place is not None:
+            del there[place]

@@ -31,38 +31,49 @@ See = Callable[[str, Tensor], None]
 class Exchange:
     """One site in a run: holds what the site was given until its last call, whose result it then makes.
 
-    ``instead`` None leaves the result as it is; ``see`` is shown the input.
+    ``at`` is the module that holds the one to call and the name it has there, asked at every call: what stands there
+    is a site of its own and may be exchanged in turn. None leaves the result as it is; ``see`` is shown the input.
     """
 
-    def __init__(self, site: str, instead: nn.Module | None, see: See | None) -> None:
-        self.site, self.instead, self.see = site, instead, see
+    def __init__(self, site: str, at: tuple[nn.Module, str] | None, see: See | None) -> None:
+        self.site, self.at, self.see = site, at, see
         self.held: Tensor | None = None
         self.met = False
+
+    @property
+    def instead(self) -> nn.Module | None:
+        """What makes the result, where something does."""
+        return None if self.at is None else self.at[0]._modules.get(self.at[1])
 
     def take(self, x: Tensor) -> None:
         self.met = True
         if self.see is not None:
             self.see(self.site, x)
-        self.held = x if self.instead is not None else None
+        self.held = x if self.at is not None else None
 
     def give(self, into: Tensor | None) -> Tensor:
         """The result; written into the tensor that the site would have overwritten."""
-        x, self.held = self.held, None
-        assert x is not None and self.instead is not None
+        x, self.held, instead = self.held, None, self.instead
+        assert x is not None and instead is not None
         if into is None:
-            result: Tensor = self.instead(x)
+            result: Tensor = instead(x)
             return result
-        return into.copy_(self.instead(x.clone()))
+        return into.copy_(instead(x.clone()))
 
 
 class Counted(TorchFunctionMode):
-    """Sees the calls that one module's own code makes, not those of the modules in it."""
+    """Sees the calls that one module's own code makes, not those of the modules in it.
+
+    Where an earlier exchange counts calls of the same code, that one is ``earlier``: it goes first, as it did when the
+    sites of this one were found.
+    """
 
     def __init__(self, owner: nn.Module, path: str, runs: int) -> None:
         super().__init__()
         self.owner, self.path, self.runs = owner, path, runs
         self.run = self.paused = 0
         self.counts: Counter[str] = Counter()
+        self.earlier: Counted | None = None
         self.first: dict[tuple[int, str, int], tuple[Exchange, int | str]] = {}
         self.last: dict[tuple[int, str, int], Exchange] = {}
 
@@ -97,7 +108,10 @@ class Counted(TorchFunctionMode):
         for exchange in mine:
             exchange.met = False
         with self:
-            output = type(self.owner).forward(self.owner, *args, **kwargs)
+            if self.earlier is not None:
+                output = self.earlier.forward(*args, **kwargs)
+            else:
+                output = type(self.owner).forward(self.owner, *args, **kwargs)
         missed = [e.site for e in mine if not e.met]
         if missed:
             warnings.warn(
@@ -286,8 +300,15 @@ def _exchange_calls(
             path, run = _place(call.owner)
             runs[path] = max(runs[path], run)
     for site in found:
-        new = instead.get(site.name)
-        exchange = Exchange(site.name, new, see)
+        new, at = instead.get(site.name), None
+        if new is not None:
+            owner = model.get_submodule(_place(site.module)[0])
+            new.train(owner.training)
+            done.modules[site.name] = new
+            at = owner, _free(owner, f"instead_{site.calls[0].name}")
+            owner.add_module(at[1], new)
+            done._undo.append(_Removal(*at))
+        exchange = Exchange(site.name, at, see)
         for call, ends in ((site.calls[0], False), (site.calls[-1], True)):
             path, run = _place(call.owner)
             if call.nth == 0:
@@ -299,26 +320,42 @@ def _exchange_calls(
             else:
                 assert call.slot is not None
                 counter.first[run, call.name, call.nth] = exchange, call.slot
-        if new is not None:
-            owner = model.get_submodule(_place(site.module)[0])
-            new.train(owner.training)
-            done.modules[site.name] = new
-            name = _free(owner, f"instead_{site.calls[0].name}")
-            owner.add_module(name, new)
-            done._undo.append(_Removal(owner, name))
     for path, counter in counters.items():
         owner = counter.owner
         if "forward" in vars(owner):
-            raise OgiveError(f"{path or 'the model'} has a forward put on the object itself, so its calls cannot be "
-                             "counted; take that away first")  # fmt: skip
+            counter.earlier = _counting(owner)
+            if counter.earlier is None:
+                raise OgiveError(f"{path or 'the model'} has a forward put on the object itself, so its calls cannot "
+                                 "be counted; take that away first")  # fmt: skip
         vars(owner)["forward"] = partial(counted, counter)
-        done._undo.append(partial(vars(owner).pop, "forward"))
+        done._undo.append(partial(_uncount, counter))
         if path:
             done._undo.append(model.register_forward_pre_hook(counter.restart).remove)
         for module in owner.modules():
             if module is not owner:
                 done._undo.append(module.register_forward_pre_hook(counter.pause).remove)
                 done._undo.append(module.register_forward_hook(counter.resume, always_call=True).remove)
+
+
+def _counting(owner: nn.Module) -> Counted | None:
+    """The counter whose forward stands on the object, if it is one of ours."""
+    forward = vars(owner).get("forward")
+    return forward.args[0] if isinstance(forward, partial) and forward.func is counted else None
+
+
+def _uncount(counter: Counted) -> None:
+    """Take one counter away, whichever came after it."""
+    owner, outer = counter.owner, _counting(counter.owner)
+    if outer is counter:
+        if counter.earlier is None:
+            del vars(owner)["forward"]
+        else:
+            vars(owner)["forward"] = partial(counted, counter.earlier)
+        return
+    while outer is not None and outer.earlier is not counter:
+        outer = outer.earlier
+    if outer is not None:
+        outer.earlier = counter.earlier
 
 
 def _hook_module(module: nn.Module, exchange: Exchange, ends: bool, done: Rewired) -> None:
