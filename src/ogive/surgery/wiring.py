@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.activation import Activation
-from ogive.errors import InputError
+from ogive.errors import InputError, OgiveError
 from ogive.surgery.follow import follow
 from ogive.surgery.graph import Node
 from ogive.surgery.modes import evaluating
@@ -36,9 +36,28 @@ class Link:
     why_not: str = ""
 
 
+def packed(weight: Tensor) -> str:
+    """Why the numbers of a weight cannot be read and written in place, "" where they can: a quantised one is a tensor
+    type of its own (torchao).
+
+    >>> packed(nn.Linear(2, 2).weight)
+    ''
+    """
+    kind = type(weight)
+    if kind in (Tensor, nn.Parameter):
+        return ""
+    return f"its weight is packed as {kind.__module__.partition('.')[0]}'s {kind.__name__}"
+
+
 def layers_of(model: nn.Module) -> dict[str, Layer]:
-    """Linear and convolution modules by path."""
-    return {name: m for name, m in model.named_modules() if isinstance(m, LAYERS)}
+    """Linear and convolution modules by path, but those whose weights are packed. Raises OgiveError when all are."""
+    every = {name: m for name, m in model.named_modules() if isinstance(m, LAYERS)}
+    found = {name: m for name, m in every.items() if not packed(m.weight)}
+    if every and not found:
+        path, layer = next(iter(every.items()))
+        raise OgiveError(f"no layer has weights that can be changed ({path}: {packed(layer.weight)}); change the model "
+                         "first and quantise it afterwards")  # fmt: skip
+    return found
 
 
 def example_of(model: nn.Module) -> Tensor:

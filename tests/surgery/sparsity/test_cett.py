@@ -120,6 +120,6 @@ def test_refused(decoder):
         cett(nn.Sequential(nn.Linear(4, 4), nn.Tanh()), torch.randn(5, 4))
     ids = text(4, 0)
     report = cett(decoder, ids, time=False)
-    with pytest.raises(OgiveError, match="a ThresholdedLinear already"):
+    with pytest.raises(OgiveError, match="a ThresholdedLinear, not a plain"):
         cett(decoder, ids, time=False)
     report.undo()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ogive.errors import InputError, ParameterError
 from ogive.surgery.hardening.words import DTYPES, drawn, flipped, masks_of, width_of
+from ogive.surgery.wiring import packed
 
 WHAT = ("weights", "activations")
 
@@ -109,6 +110,10 @@ def _tensors(target: Any, dtype: str) -> list[Tensor]:
         found = [p for p in target.parameters() if p.is_floating_point()]
     else:
         raise InputError(f"flip_bits: it takes a model or a tensor; got {type(target).__name__}")
+    away = [t for t in found if packed(t)]
+    if away:
+        raise InputError(f"flip_bits: {packed(away[0])}, whose bits are out of reach; use the model from before it was "
+                         "quantised and dtype='int8'")  # fmt: skip
     if not sum(t.numel() for t in found):
         raise InputError("flip_bits: there is no floating value to hit")
     small = [t for t in found if t.itemsize < 4 and t.dtype != DTYPES[dtype] and dtype != "int8"]

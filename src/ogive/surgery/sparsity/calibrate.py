@@ -14,7 +14,7 @@ from ogive.surgery.effect import run
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
 from ogive.surgery.sparsity.blocks import Blocks
-from ogive.surgery.sparsity.linear import plain_linear
+from ogive.surgery.sparsity.linear import why_not_plain
 
 VALUES = 1 << 17  # kept of each site: the standard error of a median's rank is then 0.14 %
 TOKENS = 512  # rows kept of each linear
@@ -103,8 +103,8 @@ def inner_linears(model: nn.Module, blocks: Blocks) -> tuple[list[str], list[tup
         if isinstance(modules.get(name), nn.Linear):
             used[name] = used.get(name, False) or any(n.kind == "linear" for n in _after(node.children))
     left = [(p, "nothing linear follows: it is the read-out") for p, followed in used.items() if not followed]
-    odd = [p for p, followed in used.items() if followed and not plain_linear(modules[p])]
-    left += [(p, f"a {type(modules[p]).__name__}, not a plain nn.Linear") for p in odd]
+    odd = {p: why for p, followed in used.items() if followed and (why := why_not_plain(modules[p]))}
+    left += odd.items()
     paths = [p for p, followed in used.items() if followed and p not in odd]
     if not paths:
         raise OgiveError("no nn.Linear here is followed by another one, so no input can be made sparse: "

@@ -15,7 +15,7 @@ from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.sparsity.blocks import Blocks, feed_forwards
 from ogive.surgery.sparsity.calibrate import linear_inputs, quantile, share_in
 from ogive.surgery.sparsity.conduct import Scores, conduct
-from ogive.surgery.sparsity.linear import ThresholdedLinear, exchange, plain_linear
+from ogive.surgery.sparsity.linear import ThresholdedLinear, exchange, why_not_plain
 
 _HALVINGS = 40
 _GRID = (*(i / 40 for i in range(39)), 0.96, 0.97, 0.98, 0.99, 0.995, 0.998, 1.0)
@@ -125,10 +125,11 @@ def tails_of(
     left = list(blocks.left)
     paths = []
     for block in blocks:
-        if plain_linear(model.get_submodule(block.down)):
-            paths.append(block.down)
+        why = why_not_plain(model.get_submodule(block.down))
+        if why:
+            left.append((block.name, f"{block.down}: {why}"))
         else:
-            left.append((block.name, f"{block.down} is a {type(model.get_submodule(block.down)).__name__} already"))
+            paths.append(block.down)
     if not paths:
         why = "; ".join(f"{name}: {reason}" for name, reason in left[:4]) or "the model has no nonlinearity"
         raise OgiveError(f"{verb}: no feed-forward block found ({why})")

@@ -18,6 +18,7 @@ from ogive.surgery.sparsity.decode_modules import SparseFFN, SparseGLU, SparseLi
 from ogive.surgery.sparsity.decode_rows import MOST
 from ogive.surgery.sparsity.decode_text import NAMES
 from ogive.surgery.sparsity.linear import RankAwareLinear, ThresholdedLinear
+from ogive.surgery.wiring import packed
 
 SMALL = 1 << 18  # weights of a matrix below which choosing what to read (20 us) costs more than reading all
 _CLOSE = {torch.float32: 1e-5, torch.bfloat16: 3e-2}  # a block and what stands for it, relative
@@ -135,6 +136,8 @@ def places_of(
             why = "linears=False leaves what is in no feed-forward block"
         elif type(linear) not in (nn.Linear, ThresholdedLinear, RankAwareLinear):
             why = f"{type(linear).__name__} may compute something else than nn.Linear"
+        elif packed(linear.weight):
+            why = packed(linear.weight)
         elif linear.weight.dtype not in NAMES:
             why = f"weights of {str(linear.weight.dtype)[6:]}; there are kernels for float32 and bfloat16"
         elif others:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +10,7 @@ from torch.nn import functional
 
 from ogive.errors import OgiveError
 from ogive.surgery.edits import Edits
+from ogive.surgery.wiring import packed
 
 
 class ThresholdedLinear(nn.Linear):
@@ -107,6 +107,12 @@ def exchange(model: nn.Module, instead: Mapping[str, nn.Module]) -> Callable[[],
     return edits.undo
 
 
-def plain_linear(module: Any) -> bool:
-    """Whether a module is an ``nn.Linear`` as torch has it: subclasses may compute something else."""
-    return type(module) is nn.Linear
+def why_not_plain(module: nn.Module) -> str:
+    """Why a module is no ``nn.Linear`` as torch has it, "" where it is: subclasses may compute something else.
+
+    >>> why_not_plain(nn.Linear(2, 2)), why_not_plain(nn.Bilinear(2, 2, 2))
+    ('', 'a Bilinear, not a plain nn.Linear')
+    """
+    if type(module) is not nn.Linear:
+        return f"a {type(module).__name__}, not a plain nn.Linear"
+    return packed(module.weight)
