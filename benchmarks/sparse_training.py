@@ -23,18 +23,17 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 import time
 
 import numpy as np
 import torch
 from bit_flips import digits
 from characters import Characters, corpus, train
+from paired import compared, interval
 from surgery_depth import Vit
 from torch.nn import functional
 
 from ogive.layers.act import Act
-from ogive.statistics.inference import t_interval
 from ogive.surgery.effect import outputs
 from ogive.surgery.sparsity import (
     SineStages,
@@ -53,18 +52,6 @@ from ogive.surgery.sparsity import (
 )
 
 FACTORS = (1.0, 2.0, 4.0, 8.0, 16.0)
-
-
-def interval(values):
-    low, high = t_interval(np.array(values)) or (math.nan, math.nan)
-    return f"{np.mean(values):+.4f} [{low:+.4f}, {high:+.4f}]"
-
-
-def compared(found, against):
-    """The mean of each row and its paired distance to one of them."""
-    for name, values in found.items():
-        apart = "" if name == against else f"  minus {against} {interval(np.array(values) - found[against])}"
-        print(f"  {name:28s}{np.mean(values):9.4f}{apart}", flush=True)
 
 
 def calibration(logits, y, bins=15):

@@ -20,16 +20,15 @@ from __future__ import annotations
 
 import argparse
 import copy
-import math
 
 import numpy as np
 import torch
 from bit_flips import crops, digits, efficientnet, photographs
+from paired import interval
 from torch import nn
 from torch.nn import functional
 
 from ogive.layers.series import Series
-from ogive.statistics.inference import t_interval
 from ogive.surgery.depth import Schedule, channel_idle, compress_depth, fold_idle, linearise, merge
 from ogive.surgery.effect import outputs
 from ogive.surgery.integer.compared import timed_copies
@@ -55,11 +54,6 @@ def fit(model, x, y, steps, lr, seed, plan=None):
 
 def right(model, x, y):
     return float((outputs(model, [x]).argmax(1) == y).double().mean())
-
-
-def interval(values):
-    low, high = t_interval(np.array(values)) or (math.nan, math.nan)
-    return f"{np.mean(values):+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def taught(model, teacher, full, steps):

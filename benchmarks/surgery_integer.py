@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from paired import interval as paired_interval
 from surgery_models import Encoder, verses
 from torch import Tensor, nn
 
 import ogive
 from ogive.errors import OgiveError
-from ogive.statistics.inference import t_interval
 from ogive.surgery.distil import distil
 from ogive.surgery.integer.compared import timed_copies
 from ogive.surgery.integer.correction import bias_correction
@@ -330,16 +330,11 @@ def dfq() -> None:
         print(f"{name:28}" + "".join(f"{np.mean(c):9.1f} " for c in zip(*rows)))
     for name in [n for n in list(table)[2:] if not n.endswith("float")]:
         apart = np.array(table[name]) - np.array(table["rounded as it is"])
-        print(f"{name} minus rounded as it is: " + ", ".join(_paired(c) for c in apart.T))
+        print(f"{name} minus rounded as it is: " + ", ".join(paired_interval(c) for c in apart.T))
     try:
         equalise(mobile(nn.GELU))
     except OgiveError as error:
         print(f"with GELU: {str(error)[:150]}...")
-
-
-def _paired(apart: np.ndarray) -> str:
-    low, high = t_interval(apart) or (np.nan, np.nan)
-    return f"{np.mean(apart):+.4g} [{low:+.4g}, {high:+.4g}]"
 
 
 def _rounded(model: nn.Module, bits: int, right: Callable[[nn.Module], float], per_channel: bool = False) -> float:
@@ -419,7 +414,9 @@ def swin() -> None:
     for train in ("around", "all"):
         pair = [np.array(rows[f"relu, {order}, {train} weights"]) for order in ("one by one", "all at once")]
         for i, what in ((0, "accuracy"), (2, "logits off")):
-            print(f"one by one minus all at once, {train} weights, {what}: {_paired(pair[0][:, i] - pair[1][:, i])}")
+            print(
+                f"one by one minus all at once, {train} weights, {what}: {paired_interval(pair[0][:, i] - pair[1][:, i])}"
+            )
     relu, gelu = (_path(a) for a in (nn.ReLU(), TableAct("gelu", grid(-4.0, 4.0))))
     print(f"int8 in and out, 2048 x 192 values of the hidden layer: gelu table {gelu:.3f} ms, relu {relu:.3f} ms, "
           f"ratio {gelu / relu:.1f}")  # fmt: skip

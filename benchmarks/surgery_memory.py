@@ -24,9 +24,9 @@ import warnings
 from pathlib import Path
 
 import torch
+from paired import interval
 from torch import nn
 
-from ogive.statistics.inference import t_interval
 from ogive.surgery.memory import lighten
 
 
@@ -122,12 +122,7 @@ def on_digits(quick):
         apart = [a - b for (_, a), (_, b) in zip(coded, exact)]
         losses = [float(a[-1] - b[-1]) for (a, _), (b, _) in zip(coded, exact)]
         curves = (torch.stack([c for c, _ in coded]).mean(0) - torch.stack([c for c, _ in exact]).mean(0)).abs().max()
-        print(f"{bits:<6} {_with_interval(apart):<32}  {_with_interval(losses):<32}  {float(curves):.4f}", flush=True)
-
-
-def _with_interval(values):
-    low, high = t_interval(values) or (float("nan"), float("nan"))
-    return f"{sum(values) / len(values):+.4f} [{low:+.4f}, {high:+.4f}]"
+        print(f"{bits:<6} {interval(apart):<32}  {interval(losses):<32}  {float(curves):.4f}", flush=True)
 
 
 def main() -> None:

@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from encrypted import accuracy, digits, network, trained
+from paired import interval
 from torch import nn
 from torch.nn import functional
 
 from ogive.errors import OgiveError
 from ogive.layers.power_softmax import PowerSoftmax
-from ogive.statistics.inference import t_interval
 from ogive.surgery.private.autorep import autorep
 from ogive.surgery.private.disparity import by_group
 from ogive.surgery.private.polynomialise import polynomialise
@@ -45,11 +45,6 @@ def mnist(count=5000):
     x, y = torch.tensor(x[at], dtype=torch.float32) / 255, torch.tensor(y[at]).long()
     cut = 4 * len(x) // 5
     return (x[:cut], y[:cut]), (x[cut:], y[cut:])
-
-
-def interval(values):
-    low, high = t_interval(np.array(values)) or (math.nan, math.nan)
-    return f"{np.mean(values):+.4f} [{low:+.4f}, {high:+.4f}]"
 
 
 def mlp(depth, width=64):

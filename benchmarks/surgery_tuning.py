@@ -24,10 +24,10 @@ from collections import Counter
 import numpy as np
 import torch
 from bit_flips import digits
+from paired import compared
 from torch import nn
 from torch.nn import functional
 
-from ogive.statistics.inference import t_interval
 from ogive.surgery.tuning import activate_while_prune, nora, safs
 from ogive.surgery.tuning.sparse_training import cut, judged, magnitude_masks, train
 
@@ -50,17 +50,6 @@ def mlp(*sizes, act=nn.ReLU):
     for i, o in itertools.pairwise(sizes):
         layers += [nn.Linear(i, o), act()]
     return nn.Sequential(*layers[:-1])
-
-
-def interval(values):
-    low, high = t_interval(np.array(values)) or (math.nan, math.nan)
-    return f"{np.mean(values):+.4f} [{low:+.4f}, {high:+.4f}]"
-
-
-def table(found, against):
-    for name, values in found.items():
-        paired = "" if name == against else f"minus {against} {interval(np.array(values) - np.array(found[against]))}"
-        print(f"  {name:<28} {np.mean(values):.4f}  {paired}", flush=True)
 
 
 class LowRank(nn.Module):
@@ -127,7 +116,7 @@ def on_nora(args):
     print(f"digits turned by 60 degrees, {seeds} seeds, {steps} steps, {total} weights; outputs moved by putting the "
           f"rationals in: at most {max(starts):.1e} relative")  # fmt: skip
     print("  parameters that train: " + ", ".join(f"{k} {v} ({v / total:.2%})" for k, v in counts.items()))
-    table(found, "lora")
+    compared(found, "lora")
 
 
 def both(model, x):
@@ -160,7 +149,7 @@ def on_safs(args):
             picked.update(f"{c.site}: {c.after}" for c in report.changes)
         print(f"digits MLP, {sparsity:.0%} of the weights away, {seeds} seeds; picked: "
               + ", ".join(f"{k} x{n}" for k, n in sorted(picked.items())))  # fmt: skip
-        table(found, "relu, steps of all")
+        compared(found, "relu, steps of all")
 
 
 def on_ap(args):
@@ -183,7 +172,7 @@ def on_ap(args):
                     print(f"  seed 0, wake {wake:g}: {report.notes[0]}")
         print(f"digits MLP pruned to {sparsity:.0%}, {seeds} seeds; dynamic dead rate at the end: "
               + ", ".join(f"{k} {np.mean(v):.3f}" for k, v in rates.items()))  # fmt: skip
-        table(found, "wake 0")
+        compared(found, "wake 0")
 
 
 def main():
