@@ -414,9 +414,8 @@ def swin() -> None:
     for train in ("around", "all"):
         pair = [np.array(rows[f"relu, {order}, {train} weights"]) for order in ("one by one", "all at once")]
         for i, what in ((0, "accuracy"), (2, "logits off")):
-            print(
-                f"one by one minus all at once, {train} weights, {what}: {paired_interval(pair[0][:, i] - pair[1][:, i])}"
-            )
+            apart = paired_interval(pair[0][:, i] - pair[1][:, i])
+            print(f"one by one minus all at once, {train} weights, {what}: {apart}")
     relu, gelu = (_path(a) for a in (nn.ReLU(), TableAct("gelu", grid(-4.0, 4.0))))
     print(f"int8 in and out, 2048 x 192 values of the hidden layer: gelu table {gelu:.3f} ms, relu {relu:.3f} ms, "
           f"ratio {gelu / relu:.1f}")  # fmt: skip
