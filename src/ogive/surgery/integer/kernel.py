@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ogive.kernels.build import NoCompiler, library, tell_once
+from ogive.surgery.integer.grid import Grid
 
 # Two permutations of 128 bytes, chosen between by the top bit, look 64 bytes up at once where the processor has them
 # (AVX-512 VBMI), asked when it runs: libraries are kept for a wider family than that.
@@ -39,16 +40,28 @@ void bytes(const uint8_t *restrict x, uint8_t *restrict y, const uint8_t *restri
 #endif
     for (; i < n; i++) y[i] = table[x[i]];
 }
+static inline int32_t place(float x, float scale, float zero, float low, float high) {
+    float q = rintf(x / scale) + zero;
+    q = q != q ? zero : q;
+    q = q < low ? low : q;
+    q = q > high ? high : q;
+    return (int32_t)(q - low);
+}
+#define CHUNK 1024
 __attribute__((visibility("default")))
-void floats(const float *restrict x, float *restrict y, const float *restrict table, int64_t n,
-            float scale, float zero, float low, float high) {
-    for (int64_t i = 0; i < n; i++) {
-        float q = rintf(x[i] / scale) + zero;
-        q = q != q ? zero : q;
-        q = q < low ? low : q;
-        q = q > high ? high : q;
-        y[i] = table[(int32_t)(q - low)];
-    }
+void floats(const float *restrict x, float *restrict y, const float *restrict values, const uint8_t *restrict table,
+            int64_t n, float scale, float zero, float low, float high, float unit, int32_t offset) {
+    int64_t i = 0;
+#ifdef __x86_64__
+    uint8_t at[CHUNK], q[CHUNK];
+    if (__builtin_cpu_supports("avx512vbmi"))
+        for (; i + CHUNK <= n; i += CHUNK) {
+            for (int j = 0; j < CHUNK; j++) at[j] = (uint8_t)place(x[i + j], scale, zero, low, high);
+            wide(at, q, table, CHUNK);
+            for (int j = 0; j < CHUNK; j++) y[i + j] = (float)((int8_t)q[j] - offset) * unit;
+        }
+#endif
+    for (; i < n; i++) y[i] = values[place(x[i], scale, zero, low, high)];
 }
 """
 _POINTER = ctypes.c_void_p
@@ -62,7 +75,7 @@ def _loaded() -> ctypes.CDLL | None:
         tell_once(str(reason))
         return None
     made.bytes.argtypes = [_POINTER] * 3 + [ctypes.c_int64]
-    made.floats.argtypes = [_POINTER] * 3 + [ctypes.c_int64] + [ctypes.c_float] * 4
+    made.floats.argtypes = [_POINTER] * 4 + [ctypes.c_int64] + [ctypes.c_float] * 5 + [ctypes.c_int32]
     made.bytes.restype = made.floats.restype = None
     return made
 
@@ -90,11 +103,15 @@ def bytes_through(x: Tensor, table: Tensor) -> Tensor:
     return y
 
 
-def floats_through(x: Tensor, table: Tensor, scale: float, zero: int, low: int, high: int) -> Tensor:
-    """``table[clamp(round(x / scale) + zero, low, high) - low]`` of a float32 tensor and a float32 table."""
+def floats_through(x: Tensor, values: Tensor, table: Tensor, into: Grid, out: Grid) -> Tensor:
+    """``values[clamp(round(x / scale) + zero, low, high) - low]`` of a float32 tensor, by the grid ``into``.
+
+    ``table`` has the int8 that ``values`` stand for on the grid ``out``, in the same order, 256 of them.
+    """
     x = x.detach().contiguous()
     y = torch.empty_like(x)
     made = _loaded()
     assert made is not None
-    made.floats(x.data_ptr(), y.data_ptr(), table.data_ptr(), x.numel(), scale, zero, low, high)
+    made.floats(x.data_ptr(), y.data_ptr(), values.data_ptr(), table.data_ptr(), x.numel(), into.scale, into.zero,
+                into.low, into.high, out.scale, out.zero)  # fmt: skip
     return y

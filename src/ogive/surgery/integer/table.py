@@ -82,7 +82,7 @@ class TableAct(nn.Module):
         self.register_buffer("input_grid", _stored(into))
         self.register_buffer("output_grid", _stored(out))
         self.register_load_state_dict_post_hook(_restored)
-        self._kept: tuple[Any, Tensor, Tensor] | None = None
+        self._kept: tuple[Any, Tensor, Tensor, Tensor] | None = None
 
     @property
     def activation(self) -> Activation:
@@ -114,15 +114,16 @@ class TableAct(nn.Module):
     def _values(self, x: Tensor) -> Tensor:
         into = self.into
         if x.dtype == torch.float32 and self.dtype == torch.int8 and kernel.usable(x):
-            return kernel.floats_through(x, self._ready()[1], into.scale, into.zero, into.low, into.high)
+            return kernel.floats_through(x, *self._ready()[1:], into, self.out)
         return self.out.values(self.looked_up(into.integers(x)), x.dtype)
 
-    def _ready(self) -> tuple[Tensor, Tensor]:
-        """The table as the kernels read it: by unsigned byte, and as float32 values."""
+    def _ready(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The table as the kernels read it: by unsigned byte, as float32 values, and as 256 bytes in their order."""
         key = self.levels.data_ptr(), self.levels._version, self.out
         if self._kept is None or self._kept[0] != key:
             levels = self.levels.contiguous()
-            self._kept = key, torch.cat([levels[128:], levels[:128]]), self.out.values(levels, torch.float32)
+            whole = torch.cat([levels, levels.new_zeros(256 - levels.numel())])
+            self._kept = key, torch.cat([levels[128:], levels[:128]]), self.out.values(levels, torch.float32), whole
         return self._kept[1:]
 
     def __getstate__(self) -> dict[str, Any]:
