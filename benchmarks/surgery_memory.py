@@ -65,14 +65,16 @@ def on_minilm(quick):
         tokenizer(sentences(rows), padding="max_length", truncation=True, max_length=length, return_tensors="pt")
     )
     print(f"MiniLM, a training step on {rows} sentences of {length} tokens, float32, one thread")
-    print(f"{'policy':<12} {'norms':<6} {'kept MiB':>9} {'step ms':>8} {'exact ms':>9} {'cosine':>12} {'change':>8}")
+    names = f"{'policy':<12} {'norms':<6} {'kept MiB':>9} {'peak MiB':>9} {'step ms':>8} {'exact ms':>9}"
+    print(f"{names} {'cosine':>12} {'change':>8}")
     for i, (policy, norms) in enumerate(POLICIES):
         report = lighten(model, batch, policy=policy, norms=norms, seed=1)
-        kept, time = report["kept for backward"], report["time of a step"]
+        kept, peak, time = report["kept for backward"], report["peak of a step"], report["time of a step"]
         if not i:
-            print(f"{'as it was':<12} {'':<6} {kept.before:>9.1f} {time.before:>8.0f}")
+            print(f"{'as it was':<12} {'':<6} {kept.before:>9.1f} {peak.before:>9.1f} {time.before:>8.0f}")
         cosine, apart = report["gradient, cosine to exact"].after, report["gradient, relative change"].after
-        print(f"{policy:<12} {'yes' if norms else 'no':<6} {kept.after:>9.1f} {time.after:>8.0f} {time.before:>9.0f} "
+        print(f"{policy:<12} {'yes' if norms else 'no':<6} {kept.after:>9.1f} {peak.after:>9.1f} {time.after:>8.0f} "
+              f"{time.before:>9.0f} "
               f"{cosine:>12.9f} {apart:>8.1e}", flush=True)  # fmt: skip
         report.undo()
 

@@ -16,6 +16,7 @@ from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.layers.memory_norm import MSLayerNorm, MSRMSNorm
 from ogive.surgery.memory import lighten
 from ogive.surgery.memory.norms import norms_of, sharing
+from ogive.surgery.memory.peak import peak_bytes
 from ogive.surgery.memory.scope import Meter
 from tests.surgery.models import SwiGLU
 
@@ -270,3 +271,29 @@ def test_a_pretrained_encoder_in_training_mode():
     assert report["kept for backward"].after < 0.8 * report["kept for backward"].before
     assert report["gradient, cosine to exact"].after > 1 - 1e-8
     report.undo()
+
+
+def test_the_peak_is_the_one_of_torchs_profiler():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(m for _ in range(5) for m in (nn.Linear(64, 256), nn.GELU(), nn.Linear(256, 64))))
+    x = torch.randn(128, 64)
+    report = lighten(model, x, time=False)
+
+    def step():
+        torch.autograd.grad(model(x).square().mean(), list(model.parameters()))
+
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as seen:
+        step()
+    now = most = 0
+    for event in sorted((e for e in seen.profiler.kineto_results.events() if e.name() == "[memory]"),
+                        key=lambda e: e.start_ns()):  # fmt: skip
+        now += event.nbytes()
+        most = max(most, now)
+    assert peak_bytes(step) == most > 0
+    assert report["peak of a step"].after * 2**20 == most < report["peak of a step"].before * 2**20
+
+
+def test_work_that_fails_leaves_the_next_measurement_right():
+    with pytest.raises(ZeroDivisionError):
+        peak_bytes(lambda: 1 / 0)
+    assert peak_bytes(lambda: torch.zeros(1000)) == 4000.0

@@ -14,7 +14,7 @@ from ogive.layers.act import Act
 from ogive.surgery.effect import Score, batches_of, conduct, examples_in
 from ogive.surgery.memory.norms import Norm, foldable, norms_of, put_norms
 from ogive.surgery.memory.scope import keep_nothing
-from ogive.surgery.memory.step import Loss, compared, mean_square, step, step_time
+from ogive.surgery.memory.step import Loss, compared, mean_square, peak, step, step_time
 from ogive.surgery.report import Change, Figure, Report
 from ogive.surgery.rewire import rewire
 from ogive.surgery.samples import samples
@@ -78,7 +78,7 @@ def lighten(
     if norms:
         shared, spared = norms_of(model)
         left += spared
-    first = step(model, batches[0], objective, seed)
+    first, most = step(model, batches[0], objective, seed), peak(model, objective, seed)
     lost = _learned(model, suited, first.gradient, batches[0], objective, seed)
     left += [(s.name, "a parameter is learned in it, whose gradient needs x") for s in suited if s.name in lost]
     suited = [s for s in suited if s.name not in lost]
@@ -109,7 +109,8 @@ def lighten(
     def kept() -> list[Figure]:
         after = step(model, batches[0], objective, seed)
         size = Figure("kept for backward", first.kept / 2**20, after.kept / 2**20, unit="MiB")
-        return [size, *compared(first, after)]
+        held = Figure("peak of a step", most / 2**20, peak(model, objective, seed) / 2**20, unit="MiB")
+        return [size, held, *compared(first, after)]
 
     figures, undo = conduct(model, batches, put, score=score, time=False, more=kept)
     if time:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ogive.errors import InputError, OgiveError
 from ogive.surgery.follow import arguments
+from ogive.surgery.memory.peak import peak_bytes
 from ogive.surgery.memory.scope import Meter
 from ogive.surgery.provenance import tensors_in
 from ogive.surgery.report import Figure
@@ -81,6 +82,15 @@ def step(model: nn.Module, batch: Any, loss: Loss, seed: int) -> Step:
             kept = meter.bytes
         found = torch.autograd.grad(value, list(parameters.values()), allow_unused=True)
     return Step(float(value.detach()), dict(zip(parameters, found)), kept)
+
+
+def peak(model: nn.Module, loss: Loss, seed: int) -> float:
+    """The most bytes that a forward and backward hold at one time, gradients included; what was there before is not."""
+    parameters = list(trained(model).values())
+    with as_it_was(model, seed), torch.enable_grad():
+        return peak_bytes(
+            lambda: torch.autograd.grad(_scalar(loss(model)), parameters, allow_unused=True), model.parameters()
+        )
 
 
 def _scalar(value: Any) -> Tensor:
