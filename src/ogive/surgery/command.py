@@ -202,8 +202,10 @@ def _run(verb: str, given: Mapping[str, Any]) -> None:
     _say(repr(report))
     if given["out"] is not None:
         report.save(given["out"])
+        _say(f"the report is in {given['out']}")
     if given["save"] is not None:
         torch.save(model.state_dict(), given["save"])
+        _say(f"the state_dict is in {given['save']}")
 
 
 def rules_of(text: str) -> Any:
