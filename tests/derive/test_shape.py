@@ -7,11 +7,15 @@ from dataclasses import replace
 
 import mpmath
 import pytest
+import torch
 
+from ogive.derive.calculus import derivative
 from ogive.derive.pieces import slight
 from ogive.derive.shape import shape
 from ogive.derive.signs.proof import check
 from ogive.errors import InputError
+from ogive.lookup import get
+from ogive.surgery.sparsity.gates import dropped
 
 
 def sharp(bound, value: float) -> None:
@@ -227,3 +231,23 @@ def test_far_out_the_checker_says_that_it_saw_points_only():
     assert not verdict.complete
     assert all(min(abs(a), abs(b)) >= 30.0 for a, b in verdict.at_points)
     assert check(shape("relu6").proof).complete
+
+
+@pytest.mark.parametrize("t", [0.1, 0.15, 0.169, 0.2])
+@pytest.mark.parametrize("name", ["gelu", "silu", "golu", "tanh"])
+def test_a_function_whose_small_values_are_dropped(name, t):
+    """The steepest point of all may lie at the edge of what was dropped, inside the sliver of a jump."""
+    act = get(name)
+    s = shape(dropped(act), t=t)
+    x = torch.linspace(-8.0, 8.0, 200_001, dtype=torch.float64)
+    y, slope = act(x), derivative(act)(x)
+    kept = y.abs() > t
+    assert s.range[0] <= float((y * kept).min()) <= s.range[0] + 1e-6
+    assert s.slopes[0].low <= float(slope[kept].min())
+    assert s.slopes[1].high >= float(slope[kept].max())
+    assert s.lipschitz == math.inf
+    check(s.proof)
+
+
+def test_no_slope_at_all_is_not_minus_zero():
+    assert str(shape(dropped(get("tanh")), t=1.0).lipschitz) == "0.0"

@@ -159,7 +159,7 @@ class Shape:
         """sup |f'|."""
         low, high = self.slopes
         a, b = Bound(-low.high, -low.low, low.at), high
-        return Bound(max(a.low, b.low, 0.0), max(a.high, b.high, 0.0), (a if a.low > b.low else b).at)
+        return Bound(max(0.0, a.low, b.low), max(0.0, a.high, b.high), (a if a.low > b.low else b).at)
 
     @property
     def lipschitz(self) -> float:

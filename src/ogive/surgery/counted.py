@@ -160,7 +160,8 @@ def exchange_calls(
             owner = model.get_submodule(place(site.module)[0])
             new.train(owner.training)
             put[site.name] = new
-            at = owner, _free(owner, f"instead_{site.calls[0].name}")
+            called = site.calls[0].name  # a formula where a module that carries one is called
+            at = owner, _free(owner, f"instead_{called}" if called.isidentifier() else "instead")
             owner.add_module(at[1], new)
             undo.append(_Removal(*at))
         exchange = Exchange(site.name, at, see)

@@ -38,6 +38,23 @@ def called(model: nn.Module, batch: Any) -> Any:
         return model(*args, **kwargs)
 
 
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that train, by name. Raises OgiveError when there are none."""
+    found = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not found:
+        raise OgiveError("no parameter of the model requires a gradient, so there is nothing to train; set "
+                         "requires_grad on what is trained")  # fmt: skip
+    return found
+
+
+def trains(loss: Tensor) -> Tensor:
+    """The loss. Raises OgiveError where it depends on nothing that requires a gradient: all of it was exchanged."""
+    if not loss.requires_grad:
+        raise OgiveError("the loss depends on no parameter that requires a gradient; set requires_grad on what is "
+                         "trained, or undo the change that froze it")  # fmt: skip
+    return loss
+
+
 def run(model: nn.Module, batches: Iterable[Any]) -> None:
     """Every batch in evaluation mode, for what watches the model meanwhile."""
     with evaluating(model):

@@ -17,6 +17,7 @@ from ogive.surgery.follow import follow
 from ogive.surgery.formulas import X, nonlinearity
 from ogive.surgery.graph import Call, Graph, Node
 
+_WORKS = ("linear", "act", "gate", "add", "norm", "embedding", "join", "mix", "opaque")
 _STEPS = ("pass", "scale", "join", "mix", "norm", "add")  # what a signal goes through between two layers
 
 
@@ -129,11 +130,13 @@ def modules_of(model: nn.Module) -> list[Site]:
 def sites_of(graph: Graph, modules: dict[str, nn.Module]) -> Sites:
     """The sites of a graph that is there already."""
     found, used = [], Counter[str]()
+    works = Counter(n.owner for n in graph.of_kind(*_WORKS))
     for node in graph.of_kind("act", "gate"):
         if node.activation is None:
             continue
         owner, (module, _, _) = node.owner, node.owner.partition("#")
-        whole = bool(module) and not any(modules[module].children()) if module in modules else False
+        alone = works[owner] == 1  # nothing else is computed there, so the module is the nonlinearity
+        whole = bool(module) and module in modules and alone and not any(modules[module].children())
         called = node.calls[0].name if node.calls else node.op
         name = owner if whole else f"{owner}:{called}" if owner else called
         used[name] += 1
@@ -146,9 +149,16 @@ def sites_of(graph: Graph, modules: dict[str, nn.Module]) -> Sites:
             calls=node.calls,
             gates=node.kind == "gate" or any(c.kind == "gate" for c in _next(node)),
             fed_by=weights_before(node), feeds=weights_after(node),
-            shape=node.shape, moment=node.moment, note=node.note,
+            shape=_last(node, owner).shape if whole else node.shape, moment=node.moment, note=node.note,
         ))  # fmt: skip
     return Sites(tuple(found), tuple(map(str, graph.stops)))
+
+
+def _last(node: Node, owner: str) -> Node:
+    """What a module that is a nonlinearity gives: it may work in another shape than that of its input and result."""
+    while len(node.children) == 1 and node.children[0].kind == "pass" and node.children[0].owner == owner:
+        node = node.children[0]
+    return node
 
 
 def _next(node: Node) -> Iterator[Node]:

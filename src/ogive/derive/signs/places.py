@@ -24,9 +24,11 @@ def extreme(f: Enclosure, which: int, cut: Cut, rows: Sequence[Piece], sign: int
     top = max(outer)
     # The rows that can hold the extreme: those whose bound reaches the best value taken.
     near = [r for r, v in zip(rows, outer) if v >= taken[best]]
-    at: Range | None = (min(r.lo for r in near), max(r.hi for r in near))
-    if at is not None and at[1] - at[0] > 1e-6 * max(1.0, abs(at[0]), abs(at[1])):
-        at = (float(ends[best]), float(ends[best]))
+    at: Range | None = (float(ends[best]), float(ends[best]))
+    if near:  # none: the steepest point lies in the sliver of a jump, whose slopes are left out
+        low, high = min(r.lo for r in near), max(r.hi for r in near)
+        if high - low <= 1e-6 * max(1.0, abs(low), abs(high)):
+            at = (low, high)
     low, high = float(taken[best]), float(max(top, taken[best]))
     return (low, high, at) if sign > 0 else (-high, -low, at)
 

@@ -76,6 +76,9 @@ def channel_idle(
     for first, second in blocks:
         site = first.site
         assert site is not None and second.affine is not None
+        if sums[site.name].shape[1] != second.affine.weight.shape[1]:
+            left.append((site.name, f"the inputs of {second.path} are not its last dimension where it is computed"))
+            continue
         own = model.get_submodule(site.module.partition("#")[0]) if site.kind == "module" else Act(site.activation)
         slope, offset, error, power = _lines(sums[site.name], fit)
         after = second.affine.weight.square().sum(0).cpu()
@@ -90,6 +93,10 @@ def channel_idle(
         instead[site.name] = new
         off = float((error[idle].sum() / power.sum().clamp_min(1e-300)).sqrt())
         changes.append(Change(site.name, site.label, f"{count} of {error.numel()} idle", off))
+
+    blocks = [(a, b) for a, b in blocks if a.site is not None and a.site.name in instead]
+    if not blocks:
+        raise OgiveError("channel_idle: no block to change (" + "; ".join(f"{n}: {w}" for n, w in left[:4]) + ")")
 
     def put() -> Callable[[], None]:
         edits = Edits()

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ogive.errors import InputError, OgiveError
+from ogive.errors import InputError
+from ogive.surgery.effect import trainable
 from ogive.surgery.follow import arguments
 from ogive.surgery.memory.peak import peak_bytes
 from ogive.surgery.memory.scope import Meter
@@ -60,21 +61,12 @@ def as_it_was(model: nn.Module, seed: int) -> Iterator[None]:
                     buffer.copy_(value)
 
 
-def trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that train. Raises OgiveError when there are none."""
-    found = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    if not found:
-        raise OgiveError("no parameter of the model requires a gradient, so backward keeps nothing; "
-                         "set requires_grad on what is trained")  # fmt: skip
-    return found
-
-
 def step(model: nn.Module, batch: Any, loss: Loss, seed: int) -> Step:
     """One forward and backward in the model's own mode; ``.grad`` is not touched.
 
     Kept bytes do not count parameters, buffers and the batch, which are there anyway.
     """
-    parameters = trained(model)
+    parameters = trainable(model)
     known = [*model.parameters(), *model.buffers(), *tensors_in(arguments(batch))]
     with as_it_was(model, seed):
         with torch.enable_grad(), Meter(known) as meter:
@@ -86,7 +78,7 @@ def step(model: nn.Module, batch: Any, loss: Loss, seed: int) -> Step:
 
 def peak(model: nn.Module, loss: Loss, seed: int) -> float:
     """The most bytes that a forward and backward hold at one time, gradients included; what was there before is not."""
-    parameters = list(trained(model).values())
+    parameters = list(trainable(model).values())
     with as_it_was(model, seed), torch.enable_grad():
         return peak_bytes(
             lambda: torch.autograd.grad(_scalar(loss(model)), parameters, allow_unused=True), model.parameters()

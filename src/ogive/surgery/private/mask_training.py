@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ogive.errors import InputError, OgiveError
+from ogive.surgery.effect import trainable, trains
 from ogive.surgery.modes import training
 from ogive.surgery.private.disparity import GroupWeights
 from ogive.surgery.private.masks import Masked
@@ -49,7 +50,7 @@ def train(
     Raises OgiveError where the loss is not finite.
     """
     rng = torch.Generator().manual_seed(seed)
-    weights = [p for p in model.parameters() if p.requires_grad]
+    weights = list(trainable(model).values())
     total = sum(m.mask.numel() * m.weight for m in modules)
     learned = plan.masks == "learned"
     slots: list[dict[str, Any]] = [{"params": weights, "lr": plan.lr}]
@@ -83,7 +84,7 @@ def train(
                 raise OgiveError(f"autorep: the loss is {float(here.detach()):g} at step {step}; the model was put "
                                  "back. Give a smaller lr or a lower degree")  # fmt: skip
             optimiser.zero_grad()
-            here.backward()
+            trains(here).backward()
             nn.utils.clip_grad_norm_(weights, 5.0)
             optimiser.step()
             if step % _REFIT == _REFIT - 1:

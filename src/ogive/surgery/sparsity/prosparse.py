@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ogive.errors import OgiveError, ParameterError
-from ogive.surgery.effect import batches_of, called, rows_of
+from ogive.surgery.effect import batches_of, called, rows_of, trainable, trains
 from ogive.surgery.follow import arguments
 from ogive.surgery.modes import evaluating, training
 from ogive.surgery.report import Change, Figure, Report
@@ -235,7 +235,7 @@ def _train(
     seed: int,
 ) -> tuple[float, float]:
     """The mean of |units| at the first and at the last step."""
-    adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate)
+    adam = torch.optim.Adam(trainable(model).values(), lr=rate)
     sizes: list[float] = []
     with training(model), torch.random.fork_rng(), torch.enable_grad(), UnitsNorm(model, blocks) as norm:
         torch.manual_seed(seed)
@@ -250,7 +250,7 @@ def _train(
                 raise OgiveError(f"prosparse: the loss is {float(total.detach())} at step {step} and the model was put "
                                  f"back; a smaller rate than {rate:g} may help")  # fmt: skip
             adam.zero_grad()
-            total.backward()
+            trains(total).backward()
             adam.step()
             sizes.append(float(units.detach()))
     adam.zero_grad()

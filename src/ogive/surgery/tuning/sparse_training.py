@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from ogive.errors import InputError, OgiveError, ParameterError
 from ogive.surgery.edits import Edits
-from ogive.surgery.effect import batches_of
+from ogive.surgery.effect import batches_of, trainable, trains
 from ogive.surgery.modes import evaluating, training
 from ogive.surgery.rewire import rewire
 from ogive.surgery.sites import Site
@@ -91,7 +91,7 @@ def train(
         OgiveError: when the loss is not finite.
     """
     draw = torch.Generator().manual_seed(seed)
-    adam = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr)
+    adam = torch.optim.Adam(trainable(model).values(), lr)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(steps, 1))
     losses = []
     try:
@@ -104,7 +104,7 @@ def train(
                     raise OgiveError(f"the loss is {float(loss.detach())} after {step} steps; use a smaller lr than "
                                      f"{lr:g}")  # fmt: skip
                 adam.zero_grad()
-                loss.backward()
+                trains(loss).backward()
                 adam.step()
                 falling.step()
                 cut(model, masks)
