@@ -194,3 +194,14 @@ def test_what_was_exchanged_does_not_keep_a_model_alive():
     del net
     gc.collect()
     assert gone() is None
+
+
+def test_a_site_that_ends_in_a_hook_of_a_sequential_adds_no_layer_to_it():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(16, 16), nn.Tanh(), nn.Linear(16, 2))
+    net[2].register_forward_pre_hook(lambda m, args: (torch.where(args[0] > 0.3, 0.3, args[0]),))
+    before, report = net(X), ogive.swap(net, "relu", X, time=False)
+    assert len(net) == 3
+    torch.testing.assert_close(net(X), F.linear(torch.relu(net[0](X)), net[2].weight, net[2].bias))
+    report.undo()
+    assert torch.equal(net(X), before)

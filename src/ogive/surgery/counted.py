@@ -157,7 +157,7 @@ def exchange_calls(
     for site in found:
         new, at = instead.get(site.name), None
         if new is not None:
-            owner = model.get_submodule(place(site.module)[0])
+            owner = _home(model, site)
             new.train(owner.training)
             put[site.name] = new
             called = site.calls[0].name  # a formula where a module that carries one is called
@@ -192,6 +192,17 @@ def exchange_calls(
                 undo.append(module.register_forward_pre_hook(counter.pause).remove)
                 undo.append(module.register_forward_hook(counter.resume, always_call=True).remove)
     return put
+
+
+def _home(model: nn.Module, site: Site) -> nn.Module:
+    """Where the module for a site is kept: with the code of the site, but in no container that runs its children
+    (a hook of a Sequential is code of the Sequential)."""
+    for owner in (site.module, *(c.owner for c in site.calls)):
+        found = model.get_submodule(place(owner)[0])
+        if not isinstance(found, (nn.Sequential, nn.ModuleList)):
+            return found
+    raise OgiveError(f"{site.name} is computed by hooks of a {type(found).__name__}, where nothing can stand in its "
+                     "place; take the hooks away first")  # fmt: skip
 
 
 def _counting(owner: nn.Module) -> Counted | None:
