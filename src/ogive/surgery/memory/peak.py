@@ -10,7 +10,8 @@ from torch import Tensor
 
 
 def peak_bytes(work: Callable[[], Any], tensors: Iterable[Tensor] = ()) -> float:
-    """Bytes above what was there before, at the moment when ``work`` holds most; nan where torch cannot tell.
+    """Bytes above what was there before, at the moment when ``work`` holds most; nan where torch cannot tell, as while
+    a profiler of the user's runs.
 
     On a GPU, when one of ``tensors`` lies there, its allocator's own count. On the CPU every allocation and its end,
     from the records of torch's older profiler: the newer one writes lines to the terminal, a dispatch mode would keep
@@ -27,9 +28,19 @@ def peak_bytes(work: Callable[[], Any], tensors: Iterable[Tensor] = ()) -> float
         work()
         return float(sum(torch.cuda.max_memory_allocated(d) - b for d, b in zip(devices, before)))
     try:
-        from torch.autograd import ProfilerConfig, ProfilerState, _disable_profiler_legacy, _enable_profiler_legacy
+        from torch.autograd import (
+            ProfilerConfig,
+            ProfilerState,
+            _disable_profiler_legacy,
+            _enable_profiler_legacy,
+            _profiler_enabled,
+        )
         from torch.autograd.profiler import _ExperimentalConfig
+
+        busy = _profiler_enabled()
     except ImportError:
+        busy = True
+    if busy:
         work()
         return float("nan")
     memory = (False, True, False, False, False)  # shapes, memory, stacks, operations, modules
